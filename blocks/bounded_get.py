@@ -1,0 +1,51 @@
+"""One HTTP GET that ends in time and in memory, whatever the other side does."""
+
+import asyncio
+import contextlib
+import functools
+import ssl
+from typing import NamedTuple
+
+import httpx
+
+from blocks.errors import Unreachable
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+def bounded_get(url: str, seconds: float, most_bytes: int) -> Answer:
+    """The answer of `url`, uncompressed, redirects not followed.
+
+    `seconds` bounds the whole call. httpx bounds each read only, so a server that drips a
+    byte now and then, in its headers too, would hold it for ever; cancelling does not wait.
+    Raises Unreachable: no whole answer in time, or one of more than `most_bytes`.
+    """
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        try:
+            return loop.run_until_complete(asyncio.wait_for(_get(url, most_bytes), seconds))
+        except TimeoutError:
+            raise Unreachable(f"{url} gave no whole answer within {seconds:g} s.") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{url} does not answer: {error or type(error).__name__}.") from error
+
+
+async def _get(url: str, most_bytes: int) -> Answer:
+    body = bytearray()
+    async with (
+        httpx.AsyncClient(timeout=None, verify=_trusted_certificates()) as client,
+        client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
+    ):
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > most_bytes:
+                raise Unreachable(f"{url} answers with more than {most_bytes} bytes.")
+        return Answer(response.status_code, bytes(body))
+
+
+@functools.cache
+def _trusted_certificates() -> ssl.SSLContext:
+    """Kept, because reading the certificates takes longer than a request."""
+    return httpx.create_ssl_context()
