@@ -1,0 +1,1 @@
+"""A small web service: tasks, uploads, payment webhooks and offers."""
