@@ -1,0 +1,107 @@
+"""What every platform can be asked to do. One class a file implements it.
+
+How each operation maps to a vendor is written in docs/platforms.md. The contract that
+all of them pass is tests/blocks/platforms/contract.py.
+"""
+
+from abc import abstractmethod
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel
+
+Split = dict[str, int]
+"""Release id → percent of the traffic. Whole numbers that add up to 100; releases without traffic are absent."""
+
+
+class Capability(StrEnum):
+    """What not every platform can do. A plan says what a missing one means."""
+
+    WEIGHTED_TRAFFIC = "shift traffic by percent"
+    START_WITHOUT_TRAFFIC = "start a release that gets no traffic"
+    STOP = "stop a release"
+    SCALE = "change the number of replicas"
+    READ_VARIABLES = "read variables back"
+
+
+class Release(BaseModel):
+    """One started build of a version. The same version started twice is two releases."""
+
+    id: str
+    version: str
+    commit: str
+    state: Literal["starting", "running", "stopped", "failed"]
+    url: str | None
+    """Reaches this release alone, whatever the traffic is; None while it has no process."""
+    replicas: int
+    """As many as were asked for; 0 when it is stopped or failed."""
+    started_by: str
+    """Run id that was given to start_release; empty when somebody else started it."""
+    created_at: datetime
+    detail: str = ""
+    """Why it failed, or what is not yet as it was asked for, in the platform's words."""
+
+
+class Platform(Block):
+    """Every call answers within `timeout` seconds or raises Unreachable.
+
+    An answer of "no" raises RefusedByPlatform. Nothing here retries, waits or logs.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]]
+
+    @abstractmethod
+    def read_releases(self) -> list[Release]:
+        """All releases that the platform still knows, newest first."""
+
+    @abstractmethod
+    def read_traffic(self) -> Split:
+        """The split in force now; empty before the first release was given traffic."""
+
+    @abstractmethod
+    def read_free_disk(self) -> int | None:
+        """Free bytes where releases are stored; None where that is the vendor's business."""
+
+    @abstractmethod
+    def read_logs(self, release_id: str, lines: int = 50) -> list[str]:
+        """The newest lines that the release wrote, oldest first."""
+
+    @abstractmethod
+    def start_release(self, version: str, commit: str, run_id: str) -> Release:
+        """Begin to start a release without traffic, and return at once.
+
+        Asked again with the same run_id, version and commit it returns the release
+        that it already made. A stopped release is started anew under its own id by
+        `scale_release`.
+        """
+
+    @abstractmethod
+    def shift_traffic(self, split: Split) -> None:
+        """Make `split` the split in force for every request that arrives from now on.
+
+        Requests already under way finish where they are. Repeating it changes nothing.
+        Refuses a split that names a release that is not running. The empty split is the way
+        back from a first release; a platform that cannot take all traffic away refuses it.
+        """
+
+    @abstractmethod
+    def stop_release(self, release_id: str) -> None:
+        """Let its requests under way finish, then stop it. Refuses one that has traffic.
+
+        Returns while that goes on when it takes longer than `timeout`: it is over when the
+        release is read as stopped. Stopping a stopped or unknown release changes nothing.
+        """
+
+    @abstractmethod
+    def scale_release(self, release_id: str, replicas: int) -> None:
+        """Bring the release to that many replicas (1 or more); a stopped one is started."""
+
+    @abstractmethod
+    def read_variables(self) -> dict[str, str]:
+        """The variables that the next release starts with."""
+
+    @abstractmethod
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Replace the variables. Running releases keep theirs until started anew."""
