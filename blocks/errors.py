@@ -1,0 +1,93 @@
+"""Every error that Backstop raises on purpose, and what each one means for the run.
+
+    BackstopError                    message + hint, both for the person on call
+    ├── Refused                      nothing was changed
+    │   ├── BadParameter             parameter, value, what is allowed
+    │   ├── MissingReference         an environment names a value that is not there
+    │   ├── Unmet                    prerequisites of the plan that do not hold
+    │   ├── EnvironmentBusy          another run holds the environment
+    │   └── LedgerUnreachable        (before the start)
+    ├── ReleaseIsBad                 measured and found bad: the release goes back
+    ├── NotMeasurable                could not be measured for longer than allowed
+    ├── Unreachable                  an outside part does not answer
+    ├── RefusedByPlatform            an outside part answers no
+    ├── FenceLost                    the run no longer owns its environment
+    └── SomebodyElseChangedIt        the state is neither the before nor this run's
+"""
+
+
+class BackstopError(Exception):
+    """What happened, and what to do next."""
+
+    hint = ""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint or self.hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class Refused(BackstopError):
+    """Refused before any change."""
+
+    hint = "Nothing was changed."
+
+
+class BadParameter(Refused):
+    def __init__(self, parameter: str, value: object, allowed: str) -> None:
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}… ({len(shown)} characters)"
+        super().__init__(f"Parameter '{parameter}' was {shown}; allowed: {allowed}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Refused, (self.message, self.hint))
+
+
+class MissingReference(Refused):
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(
+            f"The environment refers to {reference}, which is {reason}.",
+            "Set it where the worker runs and start again. Nothing was changed.",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Refused, (self.message, self.hint))
+
+
+class Unmet(Refused):
+    """One or more prerequisites of the plan do not hold."""
+
+
+class EnvironmentBusy(Refused):
+    """Another run holds the environment."""
+
+
+class LedgerUnreachable(Refused):
+    hint = "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
+
+
+class ReleaseIsBad(BackstopError):
+    hint = "Its traffic goes back to the release before it."
+
+
+class NotMeasurable(BackstopError):
+    hint = "Not known to be bad, but nobody could see that it is good."
+
+
+class Unreachable(BackstopError):
+    """No answer, or none in time. Whether the call had an effect is unknown."""
+
+
+class RefusedByPlatform(BackstopError):
+    """An answer, and it says no."""
+
+
+class FenceLost(BackstopError):
+    hint = "This run begins no further effect."
+
+
+class SomebodyElseChangedIt(BackstopError):
+    hint = "It was left as it is. Look, then decide by hand."

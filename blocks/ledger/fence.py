@@ -1,0 +1,171 @@
+"""The fence around one environment: one holder, and an epoch that tells it apart.
+
+A session-level advisory lock is the fence: the kernel closes a dead process's
+connection and the lock is free. Each taking raises the environment's epoch, and a
+holder writes its intent under its epoch before every effect.
+"""
+
+import hashlib
+import threading
+import time
+
+import psycopg
+
+from blocks.errors import EnvironmentBusy, FenceLost
+from blocks.ledger.connection import Connection, Row
+
+BEAT_SECONDS = 1.0
+SILENT_SECONDS = 15
+"""A holder that has not beaten for this long is stopped or cut off: its session is ended."""
+
+
+class Fence:
+    """Held from `take` to `release`. Every method may raise FenceLost."""
+
+    def __init__(self, connection: Connection, environment: str, run_id: str) -> None:
+        self.connection = connection
+        self.environment = environment
+        self.run_id = run_id
+        self.epoch = 0
+        self._released = threading.Event()
+
+    def take(self, patience: float = 0.0) -> None:
+        """Become the holder, waiting `patience` seconds at most for another one to leave.
+
+        Raises EnvironmentBusy with who holds it, since when and what it is doing, also
+        when a dead run left an undo armed: that is recover's to finish first.
+        """
+        deadline = time.monotonic() + patience
+        while not self._try_lock():
+            self._evict_silent_holder()
+            if time.monotonic() >= deadline:
+                raise EnvironmentBusy(*_describe(self.environment, read_holder(self.connection, self.environment)))
+            time.sleep(0.1)
+        self._refuse_leftovers()
+        self._enter()
+        threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
+
+    def retake(self, connection: Connection, epoch: int) -> None:
+        """Hold again on a new connection, if nobody else has held it since `epoch`.
+
+        Raises FenceLost when somebody has: what was armed is then theirs to undo.
+        """
+        self.connection = connection
+        if not self._try_lock():
+            raise FenceLost(f"Another run holds {self.environment} now.")
+        row = self._one("SELECT epoch FROM environment WHERE name = %s", [self.environment])
+        if row["epoch"] != epoch:
+            raise FenceLost(f"Another run took {self.environment} over.")
+        self._enter()
+        threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
+
+    def check(self) -> str | None:
+        """Raise FenceLost unless still the holder; returns who asks for the environment, if anybody."""
+        row = self._one(
+            "SELECT wanted_by FROM environment WHERE name = %s AND epoch = %s", [self.environment, self.epoch]
+        )
+        return str(row["wanted_by"]) if row["wanted_by"] else None
+
+    def set_activity(self, activity: str) -> None:
+        """Say what the holder is doing: `acting`, or `monitoring` when it may be asked to leave."""
+        self._one(
+            "UPDATE environment SET activity = %s WHERE name = %s AND epoch = %s RETURNING epoch",
+            [activity, self.environment, self.epoch],
+        )
+
+    def release(self) -> None:
+        self._released.set()
+        self._one(
+            "UPDATE environment SET run_id = NULL, backend_pid = NULL, activity = NULL, wanted_by = NULL"
+            " WHERE name = %s AND epoch = %s RETURNING epoch",
+            [self.environment, self.epoch],
+        )
+        self._one("SELECT pg_advisory_unlock(%s)", [lock_key(self.environment)])
+
+    def _try_lock(self) -> bool:
+        return bool(self._one("SELECT pg_try_advisory_lock(%s) AS got", [lock_key(self.environment)])["got"])
+
+    def _enter(self) -> None:
+        self._released.clear()
+        row = self._one(
+            "INSERT INTO environment (name, epoch, run_id, backend_pid, activity, since, beat_at)"
+            " VALUES (%(name)s, 1, %(run)s, pg_backend_pid(), 'acting', now(), now())"
+            " ON CONFLICT (name) DO UPDATE SET epoch = environment.epoch + 1, run_id = %(run)s,"
+            " backend_pid = pg_backend_pid(), activity = 'acting', since = now(), beat_at = now(), wanted_by = NULL"
+            " RETURNING epoch",
+            {"name": self.environment, "run": self.run_id},
+        )
+        self.epoch = int(str(row["epoch"]))
+
+    def _refuse_leftovers(self) -> None:
+        left = self.connection.execute(
+            "SELECT run_id, undo FROM armed_undo WHERE environment = %s AND state = 'armed' AND run_id <> %s LIMIT 1",
+            [self.environment, self.run_id],
+        ).fetchone()
+        if left:
+            self._one("SELECT pg_advisory_unlock(%s)", [lock_key(self.environment)])
+            raise EnvironmentBusy(
+                f"Run {left['run_id']} died in {self.environment} and left {left['undo']} armed.",
+                "Recover puts it back first; start it with `backstop recover`. Nothing was changed.",
+            )
+
+    def _evict_silent_holder(self) -> None:
+        self.connection.execute(
+            "SELECT pg_terminate_backend(backend_pid) FROM environment"
+            " WHERE name = %s AND beat_at < now() - make_interval(secs => %s) AND backend_pid IN"
+            " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)",
+            [self.environment, SILENT_SECONDS],
+        )
+
+    def _beat(self) -> None:
+        epoch = self.epoch
+        while not self._released.wait(BEAT_SECONDS) and epoch == self.epoch:
+            try:
+                self.connection.execute(
+                    "UPDATE environment SET beat_at = now() WHERE name = %s AND epoch = %s", [self.environment, epoch]
+                )
+            except psycopg.Error:
+                return
+
+    def _one(self, statement: str, parameters: object) -> Row:
+        try:
+            row = self.connection.execute(statement, parameters).fetchone()  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise FenceLost(f"The connection to the ledger is gone: {type(error).__name__}.") from None
+        if row is None:
+            raise FenceLost(f"{self.environment} is no longer this run's: its epoch has moved on.")
+        return row
+
+
+def read_holder(connection: Connection, environment: str) -> Row | None:
+    """Who holds the environment: run_id, procedure, requested_by, since, activity; None when nobody does."""
+    return connection.execute(
+        "SELECT environment.run_id, procedure, requested_by, since, activity FROM environment"
+        " JOIN run ON run.id = environment.run_id WHERE name = %s AND EXISTS"
+        " (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = backend_pid)",
+        [environment],
+    ).fetchone()
+
+
+def ask_to_leave(connection: Connection, environment: str, run_id: str) -> bool:
+    """Ask a holder that is only monitoring to end by its own undo; False when it is in the middle of an effect."""
+    asked = connection.execute(
+        "UPDATE environment SET wanted_by = %s WHERE name = %s AND activity = 'monitoring' RETURNING name",
+        [run_id, environment],
+    ).fetchone()
+    return asked is not None
+
+
+def lock_key(environment: str) -> int:
+    """The environment's advisory lock: 64 bits of SHA-256, as PostgreSQL's signed bigint."""
+    return int.from_bytes(hashlib.sha256(f"backstop:{environment}".encode()).digest()[:8], signed=True)
+
+
+def _describe(environment: str, holder: Row | None) -> tuple[str, str]:
+    if holder is None:
+        return f"{environment} was just taken by another run.", "Try again in a moment. Nothing was changed."
+    return (
+        f"{environment} is held by {holder['procedure']} (run {holder['run_id']}), started by"
+        f" {holder['requested_by'] or 'nobody named'}, {holder['activity']} since {holder['since']:%Y-%m-%d %H:%M:%S %Z}.",
+        "Wait for it to end, or cancel it in the UI. Nothing was changed.",
+    )

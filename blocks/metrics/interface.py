@@ -1,0 +1,32 @@
+"""Where the numbers about a release come from. One class a file implements it."""
+
+from abc import abstractmethod
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel
+
+from blocks.platforms.interface import Release
+
+
+class Sample(BaseModel):
+    """Counters of one release at one moment, since that release started. They only grow,
+    except when a process of the release was started anew.
+    """
+
+    at: float
+    """Seconds, from time.monotonic() of the reader."""
+    requests: float
+    errors: float
+    """Requests that were answered with a status of 500 or more."""
+    slower: dict[float, float]
+    """Seconds → requests that took longer than that; one entry per histogram bucket bound."""
+
+
+class Metrics(Block):
+    @abstractmethod
+    def read_sample(self, release: Release) -> Sample:
+        """Read the counters of one release now.
+
+        Raises Unreachable when there is no answer in time, or when the answer lacks the
+        counters: no data is not zero.
+        """

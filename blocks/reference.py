@@ -1,0 +1,61 @@
+"""Values that an environment file names instead of holding: `${NAME}` or `file:PATH`.
+
+Prefect keeps the encryption key of its blocks in the same database as the blocks, so
+what a block stores must be worthless to a reader of that database. A reference is.
+It is looked up in the worker's process, at the moment of use.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from blocks.errors import MissingReference
+
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+def is_reference(text: str) -> bool:
+    """True when the whole text is one `${NAME}` or one `file:PATH`."""
+    return bool(_VARIABLE.fullmatch(text)) or text.startswith("file:/")
+
+
+def resolve(text: str) -> str:
+    """The text with every reference in it replaced by its value.
+
+    Raises MissingReference when a variable is unset or empty, or a file is unreadable.
+    """
+    if text.startswith("file:/"):
+        try:
+            return Path(text.removeprefix("file:")).read_text().strip()
+        except OSError as error:
+            raise MissingReference(text, error.strerror or "unreadable") from None
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if not found:
+            raise MissingReference(match[0], "not set in the worker's environment")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _must_be_reference(text: str) -> str:
+    if not is_reference(text):
+        raise ValueError("must be a reference, ${NAME} or file:/PATH, never the secret itself")
+    return text
+
+
+def _must_hold_no_credentials(text: str) -> str:
+    if not is_reference(text) and re.search(r"://[^/]*:[^/]*@", text):
+        raise ValueError("holds a password: put the whole URL into a reference, ${NAME}")
+    return text
+
+
+Secret = Annotated[str, AfterValidator(_must_be_reference)]
+"""A secret: stored only as a reference."""
+
+Address = Annotated[str, AfterValidator(_must_hold_no_credentials)]
+"""A URL: literal when it holds no password, otherwise a reference."""

@@ -1,0 +1,168 @@
+"""What a run writes into the ledger: its start and ending, its intents, its armed undos."""
+
+import contextvars
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from blocks.errors import BackstopError, FenceLost, LedgerUnreachable
+from blocks.evidence import Evidence
+from blocks.ledger import trail
+from blocks.ledger.connection import Connection, connect
+from blocks.ledger.fence import Fence
+
+RECONNECT_SECONDS = float(os.environ.get("BACKSTOP_LEDGER_PATIENCE", "600"))
+"""How long a run that has something armed waits for a ledger that went away."""
+
+_current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("backstop_run", default=None)
+
+
+@dataclass
+class Run:
+    """One run of a procedure, over one direct connection to the ledger."""
+
+    id: str
+    procedure: str
+    environment: str
+    requested_by: str
+    connection: Connection
+    fence: Fence | None = None
+    acts_for: str = ""
+    """The dead run whose undo this one carries out; empty when it acts for itself."""
+    undone: list[str] = field(default_factory=list)
+    failed_undos: list[str] = field(default_factory=list)
+    effects: int = 0
+
+    def record(self, event: str, **detail: object) -> None:
+        """Append to the audit trail. Raises FenceLost when the ledger is gone."""
+        try:
+            trail.append(
+                self.connection,
+                event,
+                run_id=self.id,
+                environment=self.environment,
+                actor=self.requested_by,
+                detail=detail,
+            )
+        except psycopg.Error as error:
+            raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+    def regain(self) -> None:
+        """After a lost or disturbed connection: connect again and hold the environment again.
+
+        Waits RECONNECT_SECONDS for the ledger at most. Raises FenceLost when another run
+        took the environment over meanwhile.
+        """
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        self.connection.close()
+        while True:
+            try:
+                self.connection = connect(self.id)
+                if self.fence:
+                    self.fence.retake(self.connection, self.fence.epoch)
+                return
+            except LedgerUnreachable:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.5)
+
+
+def current_run() -> Run:
+    run = _current.get()
+    if run is None:
+        raise BackstopError("This step was called outside of a procedure.", "Start the procedure that it belongs to.")
+    return run
+
+
+def has_current_run() -> bool:
+    return _current.get() is not None
+
+
+@contextmanager
+def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
+    """Open the run in the ledger and make it the current one."""
+    run.connection.execute(
+        "INSERT INTO run (id, procedure, environment, parameters, requested_by) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO NOTHING",
+        [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by],
+    )
+    run.record("run started", procedure=run.procedure, parameters=dict(parameters))
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+
+
+def end_run(run: Run, ending: str, message: str) -> None:
+    """Write the ending: the truth about the run, whatever Prefect shows. Anchors the trail."""
+    with run.connection.transaction():
+        run.connection.execute(
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s", [ending, message, run.id]
+        )
+        run.record("run ended", ending=ending, message=message)
+    trail.anchor(run.connection, Evidence.from_surroundings())
+
+
+@contextmanager
+def effect(name: str, **target: object) -> Iterator[None]:
+    """Around every call that changes something: the intent is durable before it, the outcome after it.
+
+    Raises FenceLost instead of letting the call happen when this run no longer holds
+    its environment.
+    """
+    run = current_run()
+    if run.fence is None:
+        raise FenceLost(f"'{name}' was about to happen without holding {run.environment}.")
+    run.fence.check()
+    detail = {"effect": name, "for": run.acts_for or run.id, "epoch": run.fence.epoch, **target}
+    run.record("effect intended", **detail)
+    run.effects += 1
+    try:
+        yield
+    except BaseException as error:
+        run.record("effect failed", **detail, error=type(error).__name__)
+        raise
+    run.record("effect done", **detail)
+
+
+def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, object]]:
+    """Every intent of that name by the run or for it, oldest first: what it may have produced."""
+    rows = connection.execute(
+        "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s AND detail->>'for' = %s"
+        " ORDER BY sequence",
+        [name, run_id],
+    )
+    return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
+
+
+def arm(run: Run, undo: str, parameters: Mapping[str, object]) -> int:
+    """Write an undo down; durable when it returns. Returns its id."""
+    try:
+        with run.connection.transaction():
+            row = run.connection.execute(
+                "INSERT INTO armed_undo (run_id, environment, undo, parameters) VALUES (%s, %s, %s, %s) RETURNING id",
+                [run.id, run.environment, undo, Jsonb(dict(parameters))],
+            ).fetchone()
+            run.record("undo armed", undo=undo, parameters=dict(parameters))
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+    return int(str(row["id"])) if row else 0
+
+
+def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
+    """Strike an armed undo out: `disarmed`, `undone` or `failed`."""
+    try:
+        with run.connection.transaction():
+            run.connection.execute(
+                "UPDATE armed_undo SET state = %s, ended_at = now(), message = %s WHERE id = %s",
+                [state, message, armed_id],
+            )
+            run.record(f"undo {state}", armed=armed_id, message=message)
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
