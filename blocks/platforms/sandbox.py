@@ -14,6 +14,7 @@ from blocks.reference import Address, Secret, resolve
 
 Shape = TypeVar("Shape")
 
+_LOOK = "Look whether the sandbox runs and its address is right."
 _STOP_SHARE = 0.8
 """Part of the timeout that a stop may use for waiting, so that its answer is still in time."""
 
@@ -94,9 +95,6 @@ class SandboxPlatform(Platform):
 def _tls() -> SSLContext:
     """Made once: it costs more than a call."""
     return httpx.create_ssl_context()
-
-
-_LOOK = "Look whether the sandbox runs and its address is right."
 
 
 def _path(release_id: str) -> str:

@@ -52,10 +52,8 @@ async def _serve(folder: Path, config: Config, token: str) -> None:
     sandbox = Sandbox(folder, config)
     control = Control(sandbox)
     front_door = FrontDoor(sandbox.routes, config.answer_timeout)
-    servers = [
-        _server(front_door, config),
-        _server(control_api(control, token), config),
-    ]
+    servers = [_server(front_door, config), _server(control_api(control, token), config)]
+    sandbox.adopt()
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,9 +62,9 @@ async def _serve(folder: Path, config: Config, token: str) -> None:
     async with asyncio.TaskGroup() as serving:
         for server, listener in zip(servers, sockets, strict=True):
             serving.create_task(server.serve(sockets=[listener]))
-        adopting = serving.create_task(_adopt(sandbox, control))
+        settling = serving.create_task(_settle(sandbox, control))
         await ended.wait()
-        adopting.cancel()
+        settling.cancel()
         for server in servers:
             server.should_exit = True
     await sandbox.close()
@@ -85,8 +83,8 @@ def _listener(port: int) -> socket.socket:
     return listener
 
 
-async def _adopt(sandbox: Sandbox, control: Control) -> None:
-    await sandbox.adopt()
+async def _settle(sandbox: Sandbox, control: Control) -> None:
+    await sandbox.settled()
     control.ready = True
 
 

@@ -20,10 +20,7 @@ def read_commit(repository: Path, version: str) -> str:
     """
     if not _VERSION.fullmatch(version):
         shown = repr(version if len(version) <= 80 else f"{version[:77]}…")
-        raise Refusal(
-            422,
-            f"version was {shown}; allowed: 1 to 64 letters, digits and ._+- without '..'",
-        )
+        raise Refusal(422, f"version was {shown}; allowed: 1 to 64 letters, digits and ._+- without '..'")
     try:
         tag = f"refs/tags/{version}^{{commit}}"
         return _git(repository, "rev-parse", "--verify", "--quiet", tag).decode().strip()

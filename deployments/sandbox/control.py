@@ -15,15 +15,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -40,7 +32,7 @@ from deployments.sandbox.state import Release
 _LONGEST_BODY = 1024 * 1024
 
 
-def _must_be_whole(split: dict[str, int]) -> dict[str, int]:
+def _must_add_up(split: dict[str, int]) -> dict[str, int]:
     if split and sum(split.values()) != 100:
         raise ValueError(f"the percentages add up to {sum(split.values())}, not to 100")
     return split
@@ -49,9 +41,7 @@ def _must_be_whole(split: dict[str, int]) -> dict[str, int]:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Value = Annotated[str, Field(max_length=32_000, pattern="^[^\x00]*$")]
 Percent = Annotated[StrictInt, Field(ge=1, le=100)]
-Split = Annotated[dict[str, Percent], AfterValidator(_must_be_whole)]
-
-
+Split = Annotated[dict[str, Percent], AfterValidator(_must_add_up)]
 Asked = TypeVar("Asked", bound="_Body")
 
 
@@ -90,10 +80,7 @@ class Control:
 
     async def read_ready(self, request: Request) -> Response:
         environment = self._sandbox.config.environment
-        return JSONResponse(
-            {"ready": self.ready, "environment": environment},
-            200 if self.ready else 503,
-        )
+        return JSONResponse({"ready": self.ready, "environment": environment}, 200 if self.ready else 503)
 
     async def read_releases(self, request: Request) -> Response:
         newest_first = reversed(self._sandbox.state.releases.values())

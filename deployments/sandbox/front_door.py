@@ -78,6 +78,7 @@ class FrontDoor:
         if b"host" not in names:
             headers.append((b"host", b"127.0.0.1"))
         if b"transfer-encoding" in names:
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
             headers.append((b"transfer-encoding", b"chunked"))
         has_body = not names.isdisjoint((b"content-length", b"transfer-encoding"))
         query = scope["query_string"]
@@ -109,17 +110,8 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def _relay(answer: httpx.Response, backend: Backend, receive: Receive, send: Send) -> None:
-    headers = [
-        *_end_to_end(answer.headers.raw),
-        (b"x-release", backend.release_id.encode()),
-    ]
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status_code,
-            "headers": headers,
-        }
-    )
+    headers = [*_end_to_end(answer.headers.raw), (b"x-release", backend.release_id.encode())]
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     assert isinstance(answer.stream, httpx.AsyncByteStream)
     gone = asyncio.create_task(_client_gone(receive))
     try:

@@ -21,15 +21,7 @@ import httpx
 from deployments.sandbox.checkout import check_out
 from deployments.sandbox.config import Config
 from deployments.sandbox.logs import read_tail
-from deployments.sandbox.processes import (
-    begin,
-    created_at,
-    find,
-    free_port,
-    is_alive,
-    kill_group,
-    send,
-)
+from deployments.sandbox.processes import begin, created_at, find, free_port, is_alive, kill_group, send
 from deployments.sandbox.routes import Backend, Routes
 from deployments.sandbox.state import Release, Replica, Store
 
@@ -48,26 +40,17 @@ class CannotStart(Exception):
 
 class Keeper:
     def __init__(
-        self,
-        release: Release,
-        store: Store,
-        routes: Routes,
-        config: Config,
-        client: httpx.AsyncClient,
+        self, release: Release, store: Store, routes: Routes, config: Config, client: httpx.AsyncClient
     ) -> None:
         self.release = release
-        self._store, self._routes, self._config, self._client = (
-            store,
-            routes,
-            config,
-            client,
-        )
+        self._store, self._routes, self._config, self._client = store, routes, config, client
         self._checkout = store.folder / "checkouts" / release.commit
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._began: dict[int, float] = {}
         self._deaths, self._not_before = 0, 0.0
         self._closing = False
         self._wake = asyncio.Event()
+        self._adopt()
         self._task = asyncio.create_task(self._run())
 
     def look(self) -> None:
@@ -91,7 +74,6 @@ class Keeper:
     async def _run(self) -> None:
         try:
             await self._check_out()
-            self._adopt()
             while self.release.alive and not self._closing:
                 await self._look()
                 await self._pause()
@@ -137,10 +119,7 @@ class Keeper:
     def _drop_dead(self) -> None:
         for replica in [replica for replica in self.release.replicas if not self._lives(replica)]:
             self._forget(replica)
-            self._lost(
-                self._ending(replica),
-                lived=time.monotonic() - self._began[replica.port],
-            )
+            self._lost(self._ending(replica), lived=time.monotonic() - self._began[replica.port])
 
     async def _begin_one(self) -> None:
         taken = {r.port for release in self._store.state.releases.values() for r in release.replicas}
@@ -149,13 +128,7 @@ class Keeper:
         self.release.replicas.append(replica)
         await self._store.save()
         try:
-            child = begin(
-                self._config.argv,
-                self._checkout,
-                self._log,
-                self.release.variables,
-                replica.port,
-            )
+            child = begin(self._config.argv, self._checkout, self._log, self.release.variables, replica.port)
         except OSError as error:
             self._forget(replica)
             return self._lost(f"its command could not be started: {error.strerror}")
@@ -193,14 +166,8 @@ class Keeper:
         ending, patience = list(replicas), self._config.drain_timeout
         for replica in ending:
             self._routes.remove(self._backend(replica))
-        await _until(
-            lambda: not any(self._routes.under_way(self._backend(r)) for r in ending),
-            patience,
-        )
-        for number, seconds in (
-            (signal.SIGTERM, patience),
-            (signal.SIGKILL, _KILL_WAIT),
-        ):
+        await _until(lambda: not any(self._routes.under_way(self._backend(r)) for r in ending), patience)
+        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, _KILL_WAIT)):
             for replica in ending:
                 send(replica, number)
             await _until(lambda: not any(self._lives(replica) for replica in ending), seconds)
@@ -224,9 +191,8 @@ class Keeper:
         if child is None:
             return "its process ended while no daemon watched it"
         code = child.returncode
-        return (
-            f"its process was ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
-        )
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"its process {how}"
 
     def _backend(self, replica: Replica) -> Backend:
         return Backend(self.release.id, replica.port)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Sandbox:
     def __init__(self, folder: Path, config: Config) -> None:
         for name in ("checkouts", "logs"):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
+        for partial in (folder / "checkouts").glob(".*"):
+            shutil.rmtree(partial)
         self.folder, self.config = folder, config
         self.store = Store(folder)
         self.state = self.store.state
@@ -27,16 +30,17 @@ class Sandbox:
         self._keepers: dict[str, Keeper] = {}
         self._changing = asyncio.Lock()
 
-    async def adopt(self) -> None:
-        """Go on with the releases of an earlier daemon; return when those with traffic answer.
-
-        One that does not answer delays this by no more than `start_timeout`.
-        """
+    def adopt(self) -> None:
+        """Go on with the releases of an earlier daemon."""
         for release in self.state.releases.values():
             if release.alive:
                 self._keep(release)
-        deadline = asyncio.get_running_loop().time() + self.config.start_timeout
-        while not self._answers() and asyncio.get_running_loop().time() < deadline:
+
+    async def settled(self) -> None:
+        """Return when the releases with traffic answer, or after `start_timeout`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.config.start_timeout
+        while not all(map(self.routes.reach, self.state.traffic)) and loop.time() < deadline:
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:
@@ -63,18 +67,17 @@ class Sandbox:
         return next(made, None) if run_id else None
 
     async def _make(self, version: str, commit: str, run_id: str) -> Release:
-        self.state.made += 1
+        number = self.state.made + 1
         slug = re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-")
         release = Release(
-            id=f"{slug}-{self.state.made}",
+            id=f"{slug}-{number}",
             version=version,
             commit=commit,
             run_id=run_id,
             created_at=datetime.now(UTC),
             variables=dict(self.state.variables),
         )
-        self.state.releases[release.id] = release
-        await self.store.save()
+        await self.store.change(made=number, releases=self.state.releases | {release.id: release})
         self._keep(release)
         return release
 
@@ -85,6 +88,7 @@ class Sandbox:
                 raise Refusal(409, f"release {release_id} is being stopped")
             release.wanted = replicas
             if not release.alive:
+                await self._let_go(release_id)
                 release.state, release.detail = "starting", ""
                 release.variables = dict(self.state.variables)
             await self.store.save()
@@ -99,8 +103,7 @@ class Sandbox:
                 return
             if release_id in self.state.traffic:
                 raise Refusal(
-                    409,
-                    f"release {release_id} has {self.state.traffic[release_id]} % of the traffic",
+                    409, f"release {release_id} has {self.state.traffic[release_id]} % of the traffic"
                 )
             release.stopping = True
             await self.store.save()
@@ -115,14 +118,17 @@ class Sandbox:
                 if release.state != "running" or release.stopping:
                     state = "being stopped" if release.stopping else release.state
                     raise Refusal(409, f"release {release_id} is {state}, not running")
-            self.state.traffic = dict(split)
-            await self.store.save()
+            await self.store.change(traffic=dict(split))
             self.routes.shift(self.state.traffic)
 
     async def set_variables(self, variables: dict[str, str]) -> None:
         async with self._changing:
-            self.state.variables = dict(variables)
-            await self.store.save()
+            await self.store.change(variables=dict(variables))
+
+    async def _let_go(self, release_id: str) -> None:
+        """Its keeper may still be writing down how the release ended."""
+        if keeper := self._keepers.get(release_id):
+            await keeper.ended(None)
 
     def _keep(self, release: Release) -> None:
         keeper = self._keepers.get(release.id)
@@ -130,6 +136,3 @@ class Sandbox:
             self._keepers[release.id] = Keeper(release, self.store, self.routes, self.config, self._client)
         else:
             keeper.look()
-
-    def _answers(self) -> bool:
-        return all(map(self.routes.reach, self.state.traffic))

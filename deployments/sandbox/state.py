@@ -64,8 +64,18 @@ class Store:
 
     async def save(self) -> None:
         """Return once the state of now is on disk; the event loop runs on meanwhile."""
+        await self.change()
+
+    async def change(self, **fields: object) -> None:
+        """First on disk, then in force: a change that cannot be kept is not made.
+
+        Raises OSError when it cannot.
+        """
         async with self._saving:
-            await asyncio.to_thread(_write, self.folder / "state.json", self.state.model_dump_json(indent=1))
+            changed = self.state.model_copy(update=fields).model_dump_json(indent=1)
+            await asyncio.to_thread(_write, self.folder / "state.json", changed)
+            for name, value in fields.items():
+                setattr(self.state, name, value)
 
 
 def read_state(folder: Path) -> State:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 
 from blocks.platforms.sandbox import SandboxPlatform
 from deployments.sandbox.config import TOKEN_VARIABLE
@@ -64,6 +65,13 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.kill()
         end_leftovers(self.folder)
+        for pid in self.stubs():  # what a broken daemon lost sight of
+            psutil.Process(pid).kill()
+
+    def stubs(self) -> set[int]:
+        """Every process that runs in the checkouts, whatever the state says."""
+        checkouts = str(self.folder / "checkouts")
+        return {p.pid for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "").startswith(checkouts)}
 
     def log(self) -> str:
         return (self.folder / "daemon.log").read_text()
