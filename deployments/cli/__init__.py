@@ -1,0 +1,60 @@
+"""`backstop`: the command line. Each command is a module of this package, loaded only when it is named.
+
+A command's module has HELP (what `backstop COMMAND --help` says), `add_arguments(parser)` and
+`run(arguments)`, which returns the exit code.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from blocks.errors import BackstopError
+from deployments.cli.exit_codes import ExitCode
+
+COMMANDS = {
+    "up": "start the embedded stack: PostgreSQL, Redis, Prefect, a worker, a sample service",
+    "down": "end the embedded stack",
+    "status": "show what runs and what does not",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except BackstopError as error:
+        print(f"backstop: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(error.hint, file=sys.stderr)
+        return ExitCode.REFUSED
+    except KeyboardInterrupt:
+        print("backstop: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except SystemExit as ended:  # argparse has said why
+        return int(ended.code or 0)
+
+
+def _run(words: list[str]) -> int:
+    name = words[0] if words else ""
+    if name not in COMMANDS:
+        _overview().parse_args(words or ["--help"])
+        return ExitCode.USAGE
+    command = import_module(f"{__name__}.{name}")
+    parser = argparse.ArgumentParser(prog=f"backstop {name}", description=command.HELP)
+    command.add_arguments(parser)
+    return int(command.run(parser.parse_args(words[1:])))
+
+
+def _overview() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="backstop",
+        description="Operations runbooks that run themselves and put things back.",
+        epilog="`backstop COMMAND --help` tells more about one.",
+    )
+    parser.add_argument("--version", action="version", version=f"backstop {version('backstop')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary)
+    return parser

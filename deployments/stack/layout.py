@@ -1,0 +1,75 @@
+"""Where each part of the stack is: addresses made of ports, folders and secrets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.stack.credentials import Credentials, read_credentials
+from deployments.stack.record import read_record
+from deployments.stack.state import State
+
+ENVIRONMENTS = ("staging", "production")
+_REDIS_NUMBER = {"staging": 0, "production": 1}
+
+NAMES = ("postgres", "redis", "server", "worker", "shop-staging", "shop-production", "visitors")
+"""The parts, in the order of starting; they end in the reverse one."""
+
+PORT_OWNERS = {
+    "postgres": "postgres",
+    "redis": "redis",
+    "server": "server",
+    "shop-staging": "shop-staging",
+    "shop-staging-control": "shop-staging",
+    "shop-production": "shop-production",
+    "shop-production-control": "shop-production",
+}
+"""Port → the part that listens there."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    state: State
+    credentials: Credentials
+    ports: dict[str, int]
+
+    @property
+    def interface_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['server']}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.interface_url}/api"
+
+    @property
+    def repository(self) -> Path:
+        return self.state.folder / "shop"
+
+    @property
+    def database_passwords(self) -> dict[str, str]:
+        """Role → password. Each role owns the database of its own name."""
+        return {
+            "prefect": self.credentials.prefect_database_password,
+            "backstop": self.credentials.ledger_password,
+            **{f"shop_{name}": self.credentials.of_shop(name).database_password for name in ENVIRONMENTS},
+        }
+
+    def database_url(self, role: str, driver: str = "postgresql") -> str:
+        password = self.database_passwords[role]
+        return f"{driver}://{role}:{password}@127.0.0.1:{self.ports['postgres']}/{role}"
+
+    def redis_url(self, environment: str) -> str:
+        password, number = self.credentials.redis_password, _REDIS_NUMBER[environment]
+        return f"redis://:{password}@127.0.0.1:{self.ports['redis']}/{number}"
+
+    def front_url(self, environment: str) -> str:
+        return f"http://127.0.0.1:{self.ports[f'shop-{environment}']}"
+
+    def control_url(self, environment: str) -> str:
+        return f"http://127.0.0.1:{self.ports[f'shop-{environment}-control']}"
+
+    def sandbox(self, environment: str) -> Path:
+        return self.state.folder / "sandbox" / f"shop-{environment}"
+
+
+def read_layout(state: State) -> Layout:
+    """Of a stack that was started before. Raises Refused when there was none."""
+    return Layout(state, read_credentials(state), read_record(state).ports)

@@ -1,0 +1,33 @@
+"""python -m deployments.stack.serve_prefect --port PORT: Prefect's server, on a PostgreSQL without pg_trgm.
+
+Prefect's migrations make indexes for the search by part of a name with that extension. The
+PostgreSQL that is installed with Backstop lacks it; without the indexes the search is a scan,
+which the small tables of one machine do not notice.
+"""
+
+import argparse
+from typing import Any
+
+import uvicorn
+from prefect.server.api.server import create_app
+from sqlalchemy import Engine, event
+
+
+def leave_out_trigrams(
+    _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any
+) -> tuple[str, Any]:
+    if "trgm" in statement:
+        return "SELECT 1", ()
+    return statement, parameters
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deployments.stack.serve_prefect")
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    event.listen(Engine, "before_cursor_execute", leave_out_trigrams, retval=True)
+    uvicorn.run(create_app(final=True), host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
