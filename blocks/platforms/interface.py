@@ -13,7 +13,9 @@ from prefect.blocks.core import Block
 from pydantic import BaseModel
 
 Split = dict[str, int]
-"""Release id → percent of the traffic. Whole numbers that add up to 100; releases without traffic are absent."""
+"""Release id → percent of the traffic.
+
+Whole numbers that add up to 100; releases without traffic are absent."""
 
 
 class Capability(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TOKEN_VARIABLE = "BACKSTOP_SANDBOX_TOKEN"
+TOKEN_VARIABLE = "BACKSTOP_SANDBOX_TOKEN"  # noqa: S105 (its name)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]

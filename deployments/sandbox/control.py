@@ -177,8 +177,9 @@ def control_api(control: Control, token: str) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         given = dict(scope["headers"]).get(b"authorization", b"")
         if scope["path"] == "/ready" or hmac.compare_digest(given, expected):
-            return await app(scope, receive, send)
-        await _error(401, "the token is missing or wrong")(scope, receive, send)
+            await app(scope, receive, send)
+        else:
+            await _error(401, "the token is missing or wrong")(scope, receive, send)
 
     return guarded
 

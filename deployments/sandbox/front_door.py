@@ -7,6 +7,7 @@ It takes two thirds of the CPU time that Starlette with httpx.AsyncClient takes.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import cast
 
 import httpx
 from starlette.requests import ClientDisconnect
@@ -24,6 +25,8 @@ _HOP_BY_HOP = frozenset(
     b" te trailer transfer-encoding upgrade".split()
 )
 _ANSWERED_HERE = frozenset([b"expect", b"x-forwarded-for", b"x-release"])
+_NO_TRAFFIC = (503, "no release has traffic")
+_UNREACHABLE = (502, "no release with traffic can be reached")
 _CONNECT_WITHIN = 2.0
 _IDLE = 5.0
 """Seconds until an idle connection is dropped. A release must not drop it first: a request
@@ -39,15 +42,15 @@ class FrontDoor:
         self._timeouts = httpx.Timeout(answer_timeout, connect=_CONNECT_WITHIN).as_dict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._routes.has_traffic:
-            return await _refusal(503, "no release has traffic")(scope, receive, send)
         for backend in self._routes.next():
             with self._routes.counted(backend):
                 try:
-                    return await self._pass_on(backend, scope, receive, send)
+                    await self._pass_on(backend, scope, receive, send)
+                    return
                 except (httpx.ConnectError, httpx.ConnectTimeout):
                     continue  # nothing was sent, so another replica may have it
-        await _refusal(502, "no release with traffic can be reached")(scope, receive, send)
+        refusal = _UNREACHABLE if self._routes.has_traffic else _NO_TRAFFIC
+        await _refusal(*refusal)(scope, receive, send)
 
     async def close(self) -> None:
         await self._transport.aclose()
@@ -59,10 +62,9 @@ class FrontDoor:
             raise
         except ClientDisconnect:
             return
-        except httpx.TimeoutException:
-            return await _refusal(504, "the release did not answer in time", backend)(scope, receive, send)
         except httpx.TransportError as error:
-            return await _refusal(502, f"the release broke off: {error}", backend)(scope, receive, send)
+            await _broken_off(error, backend)(scope, receive, send)
+            return
         try:
             await _relay(answer, backend, receive, send)
         except httpx.TransportError as error:
@@ -112,10 +114,9 @@ class _Body(httpx.AsyncByteStream):
 async def _relay(answer: httpx.Response, backend: Backend, receive: Receive, send: Send) -> None:
     headers = [*_end_to_end(answer.headers.raw), (b"x-release", backend.release_id.encode())]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-    assert isinstance(answer.stream, httpx.AsyncByteStream)
     gone = asyncio.create_task(_client_gone(receive))
     try:
-        async for part in answer.stream:
+        async for part in cast(httpx.AsyncByteStream, answer.stream):
             await send({"type": "http.response.body", "body": part, "more_body": True})
             if gone.done():
                 return
@@ -143,6 +144,12 @@ def _end_to_end(headers: Headers) -> Headers:
 def _forwarded_for(scope: Scope) -> bytes:
     before = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     return b", ".join([*before, scope["client"][0].encode()])
+
+
+def _broken_off(error: httpx.TransportError, backend: Backend) -> JSONResponse:
+    if isinstance(error, httpx.TimeoutException):
+        return _refusal(504, "the release did not answer in time", backend)
+    return _refusal(502, f"the release broke off: {error}", backend)
 
 
 def _refusal(status: int, message: str, backend: Backend | None = None) -> JSONResponse:

@@ -131,7 +131,8 @@ class Keeper:
             child = begin(self._config.argv, self._checkout, self._log, self.release.variables, replica.port)
         except OSError as error:
             self._forget(replica)
-            return self._lost(f"its command could not be started: {error.strerror}")
+            self._lost(f"its command could not be started: {error.strerror}")
+            return
         self._children[replica.port] = child
         replica.pid, replica.created = child.pid, created_at(child.pid)
         await self._store.save()

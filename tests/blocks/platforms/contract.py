@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from blocks.errors import BackstopError, RefusedByPlatform, Unreachable
+from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release
 from tests.blocks.platforms.builds import Build
 from tests.blocks.platforms.waiting import eventually
@@ -137,7 +137,8 @@ class PlatformContract:
         before = subject.platform.read_releases()
         with pytest.raises(RefusedByPlatform) as refused:
             subject.platform.start_release(version, subject.good.commit, "run-hostile")
-        assert refused.value.hint and len(str(refused.value)) < 1000
+        assert refused.value.hint
+        assert len(str(refused.value)) < 1000
         assert subject.platform.read_releases() == before
 
     def test_a_commit_that_is_not_the_versions_is_refused(self, subject: Subject) -> None:
@@ -310,4 +311,4 @@ class PlatformContract:
         with pytest.raises(Unreachable) as unreachable:
             call(subject.silent)
         assert monotonic() - began < 2
-        assert isinstance(unreachable.value, BackstopError) and unreachable.value.hint
+        assert unreachable.value.hint

@@ -1,5 +1,6 @@
 """The sandbox daemon as tests run it: a real process, ended together with its releases."""
 
+import ctypes
 import json
 import os
 import signal
@@ -48,7 +49,11 @@ class Daemon:
         log = open(self.folder / "daemon.log", "ab")  # noqa: SIM115 (the process keeps it)
         with log:
             self.process = subprocess.Popen(
-                command, env=os.environ | {TOKEN_VARIABLE: TOKEN}, stderr=subprocess.STDOUT, stdout=log
+                command,
+                env=os.environ | {TOKEN_VARIABLE: TOKEN},
+                stderr=subprocess.STDOUT,
+                stdout=log,
+                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (no test starts one beside threads)
             )
         eventually(self._is_ready, 20)
         return self.process
@@ -82,6 +87,15 @@ class Daemon:
             return httpx.get(f"{self.control}/ready", timeout=2).is_success
         except httpx.TransportError:
             return False
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_the_tests() -> None:
+    """Tests that are killed run no teardown: the kernel then ends the daemon, and it its releases."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_ports() -> tuple[int, int]:

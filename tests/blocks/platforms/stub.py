@@ -1,6 +1,6 @@
 """The web service that the contract deploys: the standard library only.
 
-/ its version · /health · /hold answers after /let-go was called · /held how many wait there
+/ its version · /health · /hold answers after /let-go was called · /held how many came there
 /variable/NAME · /replica its pid · /headers what arrived, and at which target · /die · POST /echo
 """
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 let_go = threading.Event()
-held = 0
+held: list[threading.Thread] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -19,20 +19,18 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body are two writes
 
     def do_GET(self) -> None:
-        global held
         match self.path.partition("?")[0].strip("/").split("/"):
             case ["die"]:
                 os._exit(3)
             case ["hold"]:
-                held += 1
+                held.append(threading.current_thread())
                 let_go.wait(30)
-                held -= 1
                 self._answer(VERSION)
             case ["let-go"]:
                 let_go.set()
                 self._answer("")
             case ["held"]:
-                self._answer(str(held))
+                self._answer(str(len(held)))
             case ["replica"]:
                 self._answer(str(os.getpid()))
             case ["variable", name]:

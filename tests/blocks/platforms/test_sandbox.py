@@ -55,7 +55,8 @@ class TestSafety:
     def test_bad_input_is_a_422_with_a_message(self, daemon: Daemon, body: bytes) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         answer = httpx.put(f"{daemon.control}/traffic", content=body, headers=headers)
-        assert answer.status_code == 422 and answer.json()["error"]
+        assert answer.status_code == 422
+        assert answer.json()["error"]
 
     def test_a_refused_variable_is_not_quoted(self, subject: Subject) -> None:
         with pytest.raises(RefusedByPlatform) as refused:

@@ -70,7 +70,8 @@ class TestFrontDoor:
         release = subject.start(subject.good)
         subject.platform.shift_traffic({release.id: 100})
         answer = httpx.get(f"{subject.address}/die")
-        assert answer.status_code == 502 and answer.headers["X-Release"] == release.id
+        assert answer.status_code == 502
+        assert answer.headers["X-Release"] == release.id
         assert "broke off" in answer.json()["error"]
 
     def test_a_release_that_is_silent_is_a_504(

@@ -134,7 +134,8 @@ class TestDeath:
         (pid,) = pids(own)
         own.process.terminate()
         assert own.process.wait(10) == 0
-        assert is_gone(pid) and pids(own) == set()
+        assert is_gone(pid)
+        assert pids(own) == set()
         own.begin()
         assert httpx.get(own.front).text == release.version
 
@@ -174,7 +175,8 @@ class TestDeath:
             timeout=20,
             check=False,
         )
-        assert second.returncode == 1 and "Another daemon" in second.stderr
+        assert second.returncode == 1
+        assert "Another daemon" in second.stderr
         assert own.platform.read_releases() == []
 
 
