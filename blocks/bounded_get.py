@@ -25,17 +25,19 @@ def bounded_get(url: str, seconds: float, most_bytes: int) -> Answer:
     """
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         try:
-            return loop.run_until_complete(asyncio.wait_for(_get(url, most_bytes), seconds))
+            return loop.run_until_complete(asyncio.wait_for(_get(url, seconds, most_bytes), seconds))
         except TimeoutError:
             raise Unreachable(f"{url} gave no whole answer within {seconds:g} s.") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"{url} does not answer: {error or type(error).__name__}.") from error
+            raise Unreachable(f"{url} does not answer: {str(error) or type(error).__name__}.") from error
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
 
 
-async def _get(url: str, most_bytes: int) -> Answer:
+async def _get(url: str, seconds: float, most_bytes: int) -> Answer:
     body = bytearray()
     async with (
-        httpx.AsyncClient(timeout=None, verify=_trusted_certificates()) as client,
+        httpx.AsyncClient(timeout=seconds, verify=_trusted_certificates()) as client,
         client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
     ):
         async for chunk in response.aiter_raw():

@@ -1,4 +1,4 @@
-"""What a new release may do before its traffic is taken away. Edit the block, and the next judgement obeys."""
+"""What a new release may do before its traffic is taken away. An edit holds from the next rollout on."""
 
 from typing import Annotated
 

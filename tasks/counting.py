@@ -22,12 +22,19 @@ class Counts(NamedTuple):
     def error_rate(self) -> float:
         return self.errors / self.requests if self.requests else 0.0
 
-    def slow_share(self, bound: float) -> float:
-        """Share of the requests that took longer than `bound`: the most it can be, where
-        the histogram has another bound only below it.
+    def slow_share(self, seconds: float) -> float:
+        """Share of the requests that took longer than `seconds`, interpolated between two
+        bounds of the histogram; 0 without requests or buckets.
         """
-        below = [known for known in self.slower if known <= bound]
-        return self.slower[max(below)] / self.requests if below and self.requests else 0.0
+        if not self.requests or not self.slower:
+            return 0.0
+        low, above_low = 0.0, self.requests
+        for bound, above in sorted(self.slower.items()):
+            if bound >= seconds:
+                passed = (seconds - low) / (bound - low)
+                return (above_low - (above_low - above) * passed) / self.requests
+            low, above_low = bound, above
+        return above_low / self.requests
 
     @property
     def p95(self) -> float | None:

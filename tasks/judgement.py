@@ -9,8 +9,8 @@ from tasks.counting import SLOW_SHARE, Counts, added, counted_since
 from tasks.sequential_test import SequentialTest
 from tasks.verdict import Baseline, Look, Reading, Verdict
 
-TESTS = 3
-"""Errors, slowness and probes: each may raise its share of the false alarms."""
+ERRORS, PROBES, SLOWNESS = 0.5, 0.25, 0.125
+"""The part of the false alarms that each test may raise; slowness is tested at two bounds."""
 
 SHORTEST_ERROR_SPELL = 1.0
 SHORTEST_SLOW_SPELL = 5.0
@@ -23,10 +23,10 @@ class Judge:
     def __init__(self, limits: Limits, baseline: Baseline) -> None:
         self.limits = limits
         self.baseline = baseline
-        share = limits.false_alarm / TESTS
-        self._errors = SequentialTest(share, SHORTEST_ERROR_SPELL)
-        self._slowness = SequentialTest(share, SHORTEST_SLOW_SPELL)
-        self._probes = SequentialTest(share, SHORTEST_ERROR_SPELL)
+        alarm = limits.false_alarm
+        self._errors = SequentialTest(alarm * ERRORS, SHORTEST_ERROR_SPELL)
+        self._probes = SequentialTest(alarm * PROBES, SHORTEST_ERROR_SPELL)
+        self._slowness = [SequentialTest(alarm * SLOWNESS, SHORTEST_SLOW_SPELL) for _ in range(2)]
         self._last: Sample | None = None
         self._weighed_at: float | None = None
         self._probes_weighed_at: float | None = None
@@ -67,9 +67,8 @@ class Judge:
 
     def _weigh(self, counts: Counts, seconds: float) -> None:
         self._errors.weigh(counts.errors, counts.requests, self._allowed_errors(), seconds)
-        bound = self._slow_bound(counts)
-        if bound is not None:
-            self._slowness.weigh(counts.slower[bound], counts.requests, self._allowed_slow(bound), seconds)
+        for bound, test in zip(self._slow_bounds(counts), self._slowness, strict=False):
+            test.weigh(counts.slower[bound], counts.requests, self._allowed_slow(bound), seconds)
 
     def _weigh_probes(self, probes: list[bool]) -> None:
         if not probes:
@@ -88,9 +87,12 @@ class Judge:
         return max(allowed, self._control.excuses(lambda counts: counts.error_rate))
 
     def _allowed_slow(self, bound: float) -> float:
+        """A release slower than the previous one by p95_rise, and no more, has as many
+        requests above `bound` as that one had above `bound` / (1 + p95_rise).
+        """
         return max(
             SLOW_SHARE,
-            (1 + self.limits.p95_rise) * self.baseline.slow_share(bound),
+            self.baseline.slow_share(bound / (1 + self.limits.p95_rise)),
             self._control.excuses(lambda counts: counts.slow_share(bound)),
         )
 
@@ -100,9 +102,16 @@ class Judge:
             return limits.p95_seconds
         return min(limits.p95_seconds, max(limits.p95_floor_seconds, before * (1 + limits.p95_rise)))
 
-    def _slow_bound(self, counts: Counts) -> float | None:
-        """The histogram's bound at or above the limit; None when it has none."""
-        return min((bound for bound in counts.slower if bound >= self._slow_limit()), default=None)
+    def _slow_bounds(self, counts: Counts) -> list[float]:
+        """Where the histogram can show slowness: its bound at or above the limit, and its
+        last one between the previous p95 and the limit, as bounds may lie far apart.
+        """
+        limit, before = self._slow_limit(), self.baseline.p95
+        at_or_above = sorted(bound for bound in counts.slower if bound >= limit)[:1]
+        if before is None or before > limit:
+            return at_or_above
+        lowest = max(before, self.limits.p95_floor_seconds)
+        return at_or_above + sorted(bound for bound in counts.slower if lowest <= bound < limit)[-1:]
 
     def verdict(self) -> Verdict | None:
         """Bad or not measurable as soon as that is clear; None while it is not."""
@@ -140,15 +149,18 @@ class Judge:
                 f"{self._probes_failed} of {self._probed} probes of {', '.join(self.limits.probes)} failed; "
                 f"{self._allowed_errors():.1%} are allowed."
             )
-        bound = self._slow_bound(counts)
-        if self._slowness.proven and bound is not None:
-            return (
-                f"{counts.slow_share(bound):.0%} of {counts.requests:.0f} requests took longer than {bound:g} s "
-                f"(p95 {_seconds(counts.p95)}); {self._allowed_slow(bound):.0%} are allowed, "
-                f"as the limit is {self._slow_limit():.3g} s and the previous release's p95 "
-                f"{_seconds(self.baseline.p95)}."
-            )
+        for bound, test in zip(self._slow_bounds(counts), self._slowness, strict=False):
+            if test.proven:
+                return self._why_slow(bound)
         return ""
+
+    def _why_slow(self, bound: float) -> str:
+        counts = self._counts
+        return (
+            f"{counts.slow_share(bound):.0%} of {counts.requests:.0f} requests took longer than {bound:g} s; "
+            f"{self._allowed_slow(bound):.0%} are allowed. p95 is {_seconds(counts.p95)}, "
+            f"before it was {_seconds(self.baseline.p95)}, the limit is {self._slow_limit():.3g} s."
+        )
 
     def _why_good(self, seconds: float) -> str:
         counts = self._counts
@@ -156,7 +168,7 @@ class Judge:
             f"{counts.errors:.0f} of {counts.requests:.0f} requests failed ({counts.error_rate:.2%}) "
             f"in {seconds:.0f} s, p95 {_seconds(counts.p95)}."
         )
-        if self._slow_bound(counts) is None:
+        if not self._slow_bounds(counts):
             sentence += (
                 f" Slowness was not judged: no histogram bound at or above {self._slow_limit():.3g} s."
             )
@@ -174,7 +186,7 @@ class Judge:
 
     def _reading(self, look: Look) -> Reading:
         sick = self._health_failures / self.limits.health_failures
-        tests = (self._errors, self._slowness, self._probes)
+        tests = (self._errors, self._probes, *self._slowness)
         return Reading(
             elapsed=self._now - self._opened_at,
             measured=look.release is not None,

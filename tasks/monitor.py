@@ -55,6 +55,7 @@ def monitor_release(
     release: Release,
     control: list[Release],
     health_path: str,
+    *,
     seconds: float,
     on_reading: Callable[[Reading], None],
 ) -> Verdict:

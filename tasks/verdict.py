@@ -1,5 +1,6 @@
 """What a judgement is made of and what comes out of it."""
 
+import math
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
@@ -18,8 +19,12 @@ class Baseline(BaseModel):
     slow_shares: dict[float, float] = {}
     """Seconds → share of the requests that took longer."""
 
-    def slow_share(self, bound: float) -> float:
-        return Counts(1, 0, self.slow_shares).slow_share(bound)
+    def slow_share(self, seconds: float) -> float:
+        """The share slower than `seconds`, two standard errors up: a short look proves little."""
+        if not self.samples:
+            return 0.0
+        share = Counts(1, 0, self.slow_shares).slow_share(seconds)
+        return share + 2 * math.sqrt(share * (1 - share) / self.samples)
 
 
 class Look(NamedTuple):

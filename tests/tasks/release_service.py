@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from blocks.platforms.interface import Release
 
 Respond = Callable[["Handler"], None]
 
-TICK = 0.05
+TICK = 0.1
 """Seconds between two handfuls of visitors."""
 
 
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 64
+    daemon_threads = False
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A reader that gives up in time is what these tests want."""
@@ -100,8 +102,10 @@ class ReleaseService:
         return status
 
     def _receive_visitors(self) -> None:
+        last = time.monotonic()
         while not self._stopping.wait(TICK):
-            expected = self.visitors * TICK
+            last, before = time.monotonic(), last
+            expected = self.visitors * (last - before)
             for _ in range(int(expected) + (self._chance.random() < expected % 1)):
                 self.visit()
 
