@@ -34,8 +34,8 @@ class Starter:
         layout = self._lay_out()
         components = describe_components(layout, self._progress.say)
         missing = [component for component in components if not self._is_up(component)]
-        for component in reversed(missing):
-            self._end_outdated(component)
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(self._end_outdated, missing))
         self._start_all(missing, describe_preparations(layout))
         return layout, len(missing)
 
@@ -73,11 +73,8 @@ class Starter:
         needs = {component.name: component.needs for component in components}
         needed = {name for names in needs.values() for name in names}
         steps |= {name: step for name, step in preparations.items() if name in needed}
-        try:
-            with ThreadPoolExecutor(max_workers=len(steps) or 1) as threads:
-                self._run_in_order(threads, steps, needs)
-        finally:
-            self._interrupted.clear()
+        with ThreadPoolExecutor(max_workers=len(steps) or 1) as threads:
+            self._run_in_order(threads, steps, needs)
 
     def _run_in_order(
         self,

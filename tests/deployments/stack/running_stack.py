@@ -1,0 +1,59 @@
+"""A real stack in a folder of its own, driven through the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployments.stack.layout import Layout, read_layout
+from deployments.stack.record import Launched, read_record
+from deployments.stack.state import State
+
+WITHIN = 90
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    folder: Path
+
+    @property
+    def state(self) -> State:
+        return State(self.folder)
+
+    @property
+    def layout(self) -> Layout:
+        return read_layout(self.state)
+
+    @property
+    def components(self) -> dict[str, Launched]:
+        return read_record(self.state).components
+
+    def pids(self) -> dict[str, int]:
+        return {name: launched.pid for name, launched in self.components.items()}
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deployments.cli", *words],
+            env={**os.environ, "BACKSTOP_STATE": str(self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *words: str) -> str:
+        """What the command printed; it must succeed."""
+        code, output = self.try_to_run(*words)
+        assert code == 0, output
+        return output
+
+    def try_to_run(self, *words: str) -> tuple[int, str]:
+        with self.begin(*words) as process:
+            output, _ = process.communicate(timeout=WITHIN)
+        return process.returncode, output
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        _, output = self.try_to_run("status", "--json")
+        return {status["name"]: status for status in json.loads(output)["components"]}
