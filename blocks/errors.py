@@ -1,18 +1,20 @@
 """Every error that Backstop raises on purpose, and what each one means for the run.
 
-    BackstopError                    message + hint, both for the person on call
-    ├── Refused                      nothing was changed
-    │   ├── BadParameter             parameter, value, what is allowed
-    │   ├── MissingReference         an environment names a value that is not there
-    │   ├── Unmet                    prerequisites of the plan that do not hold
-    │   ├── EnvironmentBusy          another run holds the environment
-    │   └── LedgerUnreachable        (before the start)
-    ├── ReleaseIsBad                 measured and found bad: the release goes back
-    ├── NotMeasurable                could not be measured for longer than allowed
-    ├── Unreachable                  an outside part does not answer
-    ├── RefusedByPlatform            an outside part answers no
-    ├── FenceLost                    the run no longer owns its environment
-    └── SomebodyElseChangedIt        the state is neither the before nor this run's
+BackstopError                    message + hint, both for the person on call
+├── Refused                      nothing was changed
+│   ├── BadParameter             parameter, value, what is allowed
+│   ├── MissingReference         an environment names a value that is not there
+│   ├── Unmet                    prerequisites of the plan that do not hold
+│   ├── EnvironmentBusy          another run holds the environment
+│   └── LedgerUnreachable        (before the start)
+├── ServiceIsUnhealthy           a health check found something; nothing was changed
+├── ReleaseIsBad                 measured and found bad: the release goes back
+├── NotMeasurable                could not be measured for longer than allowed
+├── Unreachable                  an outside part does not answer
+├── RefusedByPlatform            an outside part answers no
+├── Preempted                    an emergency asked for the environment
+├── FenceLost                    the run no longer owns its environment
+└── SomebodyElseChangedIt        the state is neither the before nor this run's
 """
 
 
@@ -66,7 +68,13 @@ class EnvironmentBusy(Refused):
 
 
 class LedgerUnreachable(Refused):
-    hint = "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
+    hint = (
+        "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
+    )
+
+
+class ServiceIsUnhealthy(BackstopError):
+    hint = "Nothing was changed."
 
 
 class ReleaseIsBad(BackstopError):
@@ -83,6 +91,14 @@ class Unreachable(BackstopError):
 
 class RefusedByPlatform(BackstopError):
     """An answer, and it says no."""
+
+
+class Preempted(BackstopError):
+    hint = "This run puts back what it changed and leaves."
+
+
+class NotPutBack(BackstopError):
+    hint = "Finish it by hand; `backstop audit` shows what was done."
 
 
 class FenceLost(BackstopError):

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from blocks.errors import BackstopError, FenceLost, LedgerUnreachable
@@ -37,6 +39,13 @@ class Run:
     undone: list[str] = field(default_factory=list)
     failed_undos: list[str] = field(default_factory=list)
     effects: int = 0
+    left_armed: bool = False
+    """The environment was taken over, or the ledger stayed away: recover has to finish."""
+    phases: list[tuple[str, float]] = field(default_factory=list)
+    """Name → seconds, in order."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the report says beside the ending."""
+    started: float = field(default_factory=time.time)
 
     def record(self, event: str, **detail: object) -> None:
         """Append to the audit trail. Raises FenceLost when the ledger is gone."""
@@ -51,6 +60,20 @@ class Run:
             )
         except psycopg.Error as error:
             raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+    def hold_on(self) -> None:
+        """Make sure that the ledger answers and the environment is still held; regain both if not.
+
+        A cancellation may have struck in the middle of a statement: that connection is spent.
+        """
+        idle = self.connection.info.transaction_status == TransactionStatus.IDLE
+        try:
+            if idle and not self.connection.closed and self.fence:
+                self.fence.check()
+                return
+        except FenceLost:
+            pass
+        self.regain()
 
     def regain(self) -> None:
         """After a lost or disturbed connection: connect again and hold the environment again.
@@ -75,7 +98,9 @@ class Run:
 def current_run() -> Run:
     run = _current.get()
     if run is None:
-        raise BackstopError("This step was called outside of a procedure.", "Start the procedure that it belongs to.")
+        raise BackstopError(
+            "This step was called outside of a procedure.", "Start the procedure that it belongs to."
+        )
     return run
 
 
@@ -103,7 +128,8 @@ def end_run(run: Run, ending: str, message: str) -> None:
     """Write the ending: the truth about the run, whatever Prefect shows. Anchors the trail."""
     with run.connection.transaction():
         run.connection.execute(
-            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s", [ending, message, run.id]
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s",
+            [ending, message, run.id],
         )
         run.record("run ended", ending=ending, message=message)
     trail.anchor(run.connection, Evidence.from_surroundings())
@@ -166,3 +192,48 @@ def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
             run.record(f"undo {state}", armed=armed_id, message=message)
     except psycopg.Error as error:
         raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+
+def read_undo_state(connection: Connection, armed_id: int) -> str:
+    """`armed`, `disarmed`, `undone` or `failed`."""
+    row = connection.execute("SELECT state FROM armed_undo WHERE id = %s", [armed_id]).fetchone()
+    return str(row["state"]) if row else ""
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """A part of the run that a person follows: told in the trail as it begins, timed in the report."""
+    run = current_run()
+    run.record("phase began", phase=name)
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        run.phases.append((name, time.monotonic() - began))
+
+
+class ArmedUndo(NamedTuple):
+    id: int
+    run_id: str
+    undo: str
+    """`module:flow`."""
+    parameters: dict[str, Any]
+
+
+def read_armed_undos(connection: Connection, environment: str) -> list[ArmedUndo]:
+    """What is still armed in the environment, innermost first."""
+    rows = connection.execute(
+        "SELECT id, run_id, undo, parameters FROM armed_undo WHERE environment = %s AND state = 'armed' ORDER BY id DESC",
+        [environment],
+    )
+    return [ArmedUndo(**row) for row in rows]  # type: ignore[arg-type]
+
+
+def end_dead_runs(run: Run, dead: set[str], ending: str, message: str) -> None:
+    """Write the ending of runs that died, on their behalf."""
+    with run.connection.transaction():
+        run.connection.execute(
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = ANY(%s) AND ending IS NULL",
+            [ending, message, sorted(dead)],
+        )
+        run.record("dead runs ended", runs=sorted(dead), ending=ending, message=message)

@@ -52,10 +52,14 @@ def migrate(connection: Connection) -> list[str]:
     """Apply the schema files that are not applied yet, in order; returns their names."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('backstop ledger schema'))")
-        connection.execute("CREATE TABLE IF NOT EXISTS schema_file (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_file (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+        )
         applied = {row["name"] for row in connection.execute("SELECT name FROM schema_file")}
         scripts = sorted(files("blocks.ledger").joinpath("schema").iterdir(), key=lambda script: script.name)
-        pending = [script for script in scripts if script.name not in applied and script.name.endswith(".sql")]
+        pending = [
+            script for script in scripts if script.name not in applied and script.name.endswith(".sql")
+        ]
         for script in pending:
             connection.execute(script.read_text().encode())
             connection.execute("INSERT INTO schema_file (name) VALUES (%s)", [script.name])

@@ -15,6 +15,7 @@ from blocks.errors import EnvironmentBusy, FenceLost
 from blocks.ledger.connection import Connection, Row
 
 BEAT_SECONDS = 1.0
+RELEASE_SECONDS = 10
 SILENT_SECONDS = 15
 """A holder that has not beaten for this long is stopped or cut off: its session is ended."""
 
@@ -29,19 +30,22 @@ class Fence:
         self.epoch = 0
         self._released = threading.Event()
 
-    def take(self, patience: float = 0.0) -> None:
+    def take(self, patience: float = 0.0, leftovers: bool = False) -> None:
         """Become the holder, waiting `patience` seconds at most for another one to leave.
 
         Raises EnvironmentBusy with who holds it, since when and what it is doing, also
-        when a dead run left an undo armed: that is recover's to finish first.
+        when a dead run left an undo armed, unless `leftovers` are what it is taken for.
         """
         deadline = time.monotonic() + patience
         while not self._try_lock():
             self._evict_silent_holder()
             if time.monotonic() >= deadline:
-                raise EnvironmentBusy(*_describe(self.environment, read_holder(self.connection, self.environment)))
+                raise EnvironmentBusy(
+                    *_describe(self.environment, read_holder(self.connection, self.environment))
+                )
             time.sleep(0.1)
-        self._refuse_leftovers()
+        if not leftovers:
+            self._refuse_leftovers()
         self._enter()
         threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
 
@@ -51,8 +55,12 @@ class Fence:
         Raises FenceLost when somebody has: what was armed is then theirs to undo.
         """
         self.connection = connection
-        if not self._try_lock():
-            raise FenceLost(f"Another run holds {self.environment} now.")
+        self._end_own_session(epoch)
+        deadline = time.monotonic() + RELEASE_SECONDS
+        while not self._try_lock():
+            if time.monotonic() >= deadline:
+                raise FenceLost(f"Another run holds {self.environment} now.")
+            time.sleep(0.1)
         row = self._one("SELECT epoch FROM environment WHERE name = %s", [self.environment])
         if row["epoch"] != epoch:
             raise FenceLost(f"Another run took {self.environment} over.")
@@ -117,12 +125,21 @@ class Fence:
             [self.environment, SILENT_SECONDS],
         )
 
+    def _end_own_session(self, epoch: int) -> None:
+        """The session that was lost may still stand on the server, with the lock."""
+        self.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN environment ON pid = backend_pid"
+            " WHERE locktype = 'advisory' AND name = %s AND epoch = %s",
+            [self.environment, epoch],
+        )
+
     def _beat(self) -> None:
         epoch = self.epoch
         while not self._released.wait(BEAT_SECONDS) and epoch == self.epoch:
             try:
                 self.connection.execute(
-                    "UPDATE environment SET beat_at = now() WHERE name = %s AND epoch = %s", [self.environment, epoch]
+                    "UPDATE environment SET beat_at = now() WHERE name = %s AND epoch = %s",
+                    [self.environment, epoch],
                 )
             except psycopg.Error:
                 return

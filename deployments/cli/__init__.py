@@ -16,6 +16,8 @@ from deployments.cli.exit_codes import ExitCode
 COMMANDS = {
     "up": "start the embedded stack: PostgreSQL, Redis, Prefect, a worker, a sample service",
     "down": "end the embedded stack",
+    "apply": "bring environment files and deployments into Prefect",
+    "run": "start a procedure in an environment, and follow it",
     "status": "show what runs and what does not",
 }
 

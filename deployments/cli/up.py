@@ -1,6 +1,7 @@
 import argparse
 
 from deployments.cli.exit_codes import ExitCode
+from deployments.stack.procedures import prepare_procedures
 from deployments.stack.progress import Stopwatch, say_waiting, shown_progress
 from deployments.stack.start import Starter
 from deployments.stack.state import State
@@ -19,6 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     state, stopwatch = State.of_surroundings(), Stopwatch()
     with state.locked(waiting=say_waiting), shown_progress() as progress:
         layout, started = Starter(state, progress).bring_up()
+        if started:
+            prepare_procedures(layout)
     print(f"Ready in {stopwatch}." if started else "Already up: nothing to do.")
     print(f"Prefect   {layout.interface_url}   (log in with the line in {state.folder / 'prefect-login'})")
     print(f"Shop      {layout.front_url('production')}   (staging: {layout.front_url('staging')})")

@@ -42,7 +42,12 @@ def worker(layout: Layout) -> Component:
             *(sys.executable, "-m", "prefect", "worker", "start", "--type", "process"),
             *("--pool", WORK_POOL, "--name", _WORKER_NAME, "--install-policy", "never"),
         ),
-        environment={**describe_surroundings(layout), "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        environment={
+            **describe_surroundings(layout),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # Prefect makes a folder of a fixed name there, which in /tmp may be another user's.
+            "TMPDIR": str(layout.state.subfolder("tmp")),
+        },
         inherits=True,
         needs=("server",),
         is_ready=lambda began: _has_reported(layout, began),

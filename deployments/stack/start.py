@@ -85,7 +85,7 @@ class Starter:
         order = TopologicalSorter({name: [n for n in needs.get(name, ()) if n in steps] for name in steps})
         order.prepare()
         running: dict[Future[None], str] = {}
-        failures: list[BaseException] = []
+        failures: dict[str, BaseException] = {}
         try:
             while order.is_active():
                 running |= {threads.submit(steps[name]): name for name in order.get_ready()}
@@ -95,14 +95,13 @@ class Starter:
                     name = running.pop(future)
                     if error := future.exception():
                         self._progress.failed(name)
-                        failures.append(error)
+                        failures[name] = error
                     else:
                         order.done(name)
         except KeyboardInterrupt:
             self._interrupted.set()
             raise
-        if failures:
-            raise failures[0]
+        _raise_all(failures)
 
     def _start(self, component: Component) -> None:
         stopwatch = Stopwatch()
@@ -144,3 +143,15 @@ class Starter:
                     f"{component.name} was not ready within {component.ready_within:g} s.",
                     f"Its log is {log}. `backstop up` goes on waiting for it.",
                 )
+
+
+def _raise_all(failures: dict[str, BaseException]) -> None:
+    """Nothing when there is none. An error that nobody foresaw goes on as it is."""
+    for error in failures.values():
+        if not isinstance(error, BackstopError):
+            raise error
+    expected = [error for error in failures.values() if isinstance(error, BackstopError)]
+    if expected:
+        message = " ".join(error.message for error in expected)
+        hints = dict.fromkeys(error.hint for error in expected if error.hint)
+        raise BackstopError(message, " ".join(hints) or "`backstop up` goes on where this one stopped.")

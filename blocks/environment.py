@@ -1,0 +1,52 @@
+"""An environment: everything that a procedure acts upon, under one name."""
+
+import re
+
+from prefect.blocks.core import Block
+from prefect.exceptions import ObjectNotFound
+from pydantic import Field
+
+from blocks.cache import RedisCache
+from blocks.database import PostgresDatabase
+from blocks.errors import BadParameter
+from blocks.limits import Limits
+from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.notices import Notices
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.rollout import Rollout
+from blocks.service import Service
+from blocks.sources.git_repository import GitRepository
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""What an environment may be called: it is a block's name too."""
+
+
+class Environment(Block):
+    """Ties the parts of one environment together. Each part is a block of its own."""
+
+    _block_type_name = "Environment"
+    _block_type_slug = "environment"
+    _description = "Everything that a procedure acts upon, under one name. Written by `backstop apply`."
+
+    environment: str = Field(pattern=rf"^{NAME.pattern}$", max_length=60, description="Its name.")
+    platform: SandboxPlatform = Field(description="What runs the releases.")
+    service: Service = Field(description="Where the service answers.")
+    metrics: PrometheusEndpoint = Field(description="Where the numbers come from.")
+    source: GitRepository = Field(description="Where releases come from.")
+    limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")
+    notices: Notices = Field(default_factory=Notices, description="Who is told.")
+    database: PostgresDatabase | None = Field(default=None, description="The application's database.")
+    cache: RedisCache | None = Field(default=None, description="The application's Redis.")
+
+
+def load_environment(name: str) -> Environment:
+    """The environment as it was applied. Raises BadParameter for an unknown one."""
+    if not NAME.fullmatch(name) or len(name) > 60:
+        raise BadParameter("environment", name, "the name of an applied environment, as shop-production")
+    try:
+        return Environment.load(name)  # type: ignore[return-value]
+    except (ObjectNotFound, ValueError) as error:
+        if isinstance(error, ValueError) and "Unable to find block document" not in str(error):
+            raise
+        raise BadParameter("environment", name, "an applied environment (see `backstop status`)") from None

@@ -1,0 +1,32 @@
+"""Who is told, and where."""
+
+import apprise
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from blocks.errors import Unreachable
+from blocks.reference import Secret, resolve
+
+
+class Notices(Block):
+    """Where messages go. Without a channel they stand in the run's log."""
+
+    _block_type_name = "Notices"
+    _block_type_slug = "notices"
+    _description = (
+        "Where messages about runs go: Slack, Telegram, e-mail, webhooks and whatever else apprise speaks."
+    )
+
+    channels: list[Secret] = Field(
+        default_factory=list,
+        max_length=20,
+        description="References to apprise URLs, as slack://, tgram://, mailto://.",
+    )
+
+    def send(self, channel: str, title: str, body: str) -> None:
+        """Raises Unreachable when the channel did not take the message. The URL is never in the error."""
+        sender = apprise.Apprise()
+        if not sender.add(resolve(channel)):
+            raise Unreachable(f"{channel} holds no address that a message can be sent to.")
+        if not sender.notify(title=title, body=body):
+            raise Unreachable(f"{channel} did not take the message.")

@@ -1,0 +1,119 @@
+"""Bring environments and deployments into Prefect: show the difference, then save it."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import Flow
+from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
+from prefect.exceptions import ObjectNotFound
+
+from blocks.environment import Environment
+from deployments.environment_file import build_environment, read_environment_file
+
+ROOT = Path(__file__).parent.parent
+
+
+def apply_environment(path: Path, check: bool) -> list[str]:
+    """Save the file's parts and the environment that ties them; returns what differs, a line each.
+
+    With `check` nothing is saved. Raises BadEnvironmentFile.
+    """
+    name, parts = read_environment_file(path)
+    environment = build_environment(name, parts)
+    differences: list[str] = []
+    for part in [field for field in Environment.model_fields if isinstance(getattr(environment, field), Block)]:
+        block: Block = getattr(environment, part)
+        changed = _differences(f"{name}: {part}", _saved(type(block), name), block)
+        if changed and not check:
+            block.save(name, overwrite=True)
+        if not changed or not check:
+            setattr(environment, part, _saved(type(block), name))
+        differences += changed
+    before = _saved(Environment, name)
+    if before is None:
+        differences.insert(0, f"{name}: new environment")
+    if (differences or before is None) and not check:
+        environment.save(name, overwrite=True)
+    return differences
+
+
+def apply_deployments(check: bool) -> list[str]:
+    """Create or update every deployment of prefect.yaml, its `environment` one of those that exist."""
+    with get_client(sync_client=True) as client:
+        names = read_environment_names(client)
+        described = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+        differences = []
+        for one in described:
+            differences += _apply_deployment(client, one, names, check)
+    return differences
+
+
+def read_environment_names(client: SyncPrefectClient) -> list[str]:
+    """Names of all environments that were applied, sorted."""
+    try:
+        kind = client.read_block_type_by_slug("environment")
+    except ObjectNotFound:
+        return []
+    documents = client.request(
+        "POST",
+        "/block_documents/filter",
+        json={
+            "block_documents": BlockDocumentFilter(
+                block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])
+            ).model_dump(mode="json", exclude_none=True)
+        },
+    ).json()
+    return sorted(document["name"] for document in documents)
+
+
+def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: list[str], check: bool) -> list[str]:
+    module, attribute = one["entrypoint"].rsplit(".", 1)
+    flow: Flow[..., Any] = getattr(import_module(module), attribute)
+    schema = flow.parameters.model_dump()
+    schema["properties"]["environment"]["enum"] = names
+    schema["additionalProperties"] = False
+    wanted = {
+        "description": one["description"],
+        "tags": one["tags"],
+        "entrypoint": one["entrypoint"],
+        "work_pool_name": one["work_pool"]["name"],
+        "parameter_openapi_schema": schema,
+    }
+    title = f"deployment {flow.name}/{one['name']}"
+    try:
+        found = client.read_deployment_by_name(f"{flow.name}/{one['name']}")
+        differences = [f"{title}: {field}" for field, value in wanted.items() if getattr(found, field) != value]
+    except ObjectNotFound:
+        differences = [f"{title}: new"]
+    if differences and not check:
+        client.create_deployment(
+            flow_id=client.create_flow_from_name(flow.name),
+            name=one["name"],
+            enforce_parameter_schema=True,
+            **wanted,
+        )
+    return differences
+
+
+def _saved(kind: type[Block], name: str) -> Block | None:
+    try:
+        return kind.load(name)  # type: ignore[return-value]
+    except ValueError:
+        return None
+
+
+def _differences(title: str, saved: Block | None, wanted: Block) -> list[str]:
+    new = wanted.model_dump(mode="json", by_alias=True)
+    if saved is None:
+        return [f"{title}: new"]
+    old = saved.model_dump(mode="json", by_alias=True)
+    return [f"{title}.{field}: {old.get(field)!r} → {new[field]!r}" for field in _own(new) if old.get(field) != new[field]]
+
+
+def _own(fields: Iterable[str]) -> list[str]:
+    return [field for field in fields if field not in ("block_type_slug",)]

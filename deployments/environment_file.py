@@ -1,0 +1,102 @@
+"""Read an environment file: every mistake in it at once, by file, path and what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.blocks.core import Block
+from pydantic import ValidationError
+
+from blocks.cache import RedisCache
+from blocks.database import PostgresDatabase
+from blocks.environment import NAME, Environment
+from blocks.errors import Refused
+from blocks.limits import Limits
+from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.notices import Notices
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.rollout import Rollout
+from blocks.service import Service
+from blocks.sources.git_repository import GitRepository
+
+PARTS: dict[str, dict[str, type[Block]]] = {
+    "platform": {"sandbox": SandboxPlatform},
+    "service": {"": Service},
+    "metrics": {"prometheus-endpoint": PrometheusEndpoint},
+    "source": {"git": GitRepository},
+    "limits": {"": Limits},
+    "rollout": {"": Rollout},
+    "notices": {"": Notices},
+    "database": {"": PostgresDatabase},
+    "cache": {"": RedisCache},
+}
+"""Part → its `type` in the file → block. A part of one kind needs no type."""
+
+REQUIRED = ("platform", "service", "metrics", "source")
+
+
+class BadEnvironmentFile(Refused):
+    """The message lists every mistake, one a line."""
+
+
+def read_environment_file(path: Path) -> tuple[str, dict[str, Block]]:
+    """The environment's name, and its parts as blocks that are not saved yet. Raises BadEnvironmentFile."""
+    content = _parse(path)
+    mistakes = [
+        f"{path}: {name}: unknown part; allowed: environment, {', '.join(PARTS)}"
+        for name in content
+        if name not in {*PARTS, "environment"}
+    ]
+    name = content.get("environment")
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60:
+        mistakes.append(f"{path}: environment: {name!r}; allowed: small letters, digits and dashes, as shop-production")
+    mistakes += [f"{path}: {part}: missing" for part in REQUIRED if part not in content]
+    parts: dict[str, Block] = {}
+    for part in PARTS:
+        if part in content:
+            mistakes += [f"{path}: {mistake}" for mistake in _read_part(part, content[part], parts)]
+    if mistakes:
+        raise BadEnvironmentFile("\n".join(mistakes))
+    return str(name), parts
+
+
+def build_environment(name: str, parts: dict[str, Block]) -> Environment:
+    """The block that ties the parts together; a part that the file leaves out has its defaults."""
+    with_defaults = {"limits": Limits(), "rollout": Rollout(), "notices": Notices(), **parts}
+    return Environment(environment=name, **with_defaults)  # type: ignore[arg-type]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadEnvironmentFile(f"{path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadEnvironmentFile(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise BadEnvironmentFile(f"{path}: must hold the parts of an environment by name.")
+    return content
+
+
+def _read_part(part: str, content: Any, parts: dict[str, Block]) -> list[str]:
+    """Adds the part to `parts`, or returns its mistakes."""
+    kinds = PARTS[part]
+    if not isinstance(content, dict):
+        return [f"{part}: must hold fields by name"]
+    fields = dict(content)
+    kind = "" if "" in kinds else fields.pop("type", None)
+    if kind not in kinds:
+        return [f"{part}.type: {kind!r}; allowed: {', '.join(kinds)}"]
+    block = kinds[kind]
+    unknown = [f"{part}.{name}: unknown field; allowed: {_fields(block)}" for name in fields if name not in block.model_fields]
+    if unknown:
+        return unknown
+    try:
+        parts[part] = block(**fields)
+    except ValidationError as error:
+        return [f"{part}.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+    return []
+
+
+def _fields(block: type[Block]) -> str:
+    return ", ".join(name for name in block.model_fields)

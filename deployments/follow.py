@@ -1,0 +1,89 @@
+"""Follow a run to its ending. The ledger is the truth about it; Prefect says whether it still lives."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psycopg
+
+from blocks.errors import BackstopError
+from blocks.ledger.connection import Connection, connect
+from deployments.prefect_api import PrefectApi
+
+POLL_SECONDS = 0.2
+AFTERMATH_SECONDS = 90
+"""How long a run that Prefect calls ended may take to get its ending: recover finishes a dead one."""
+
+TOLD = ("phase began", "undo armed", "undo undone", "undo failed", "effect intended", "notice failed")
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Ended(NamedTuple):
+    ending: str
+    message: str
+
+
+def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[float, str], None]) -> Ended | None:
+    """Tell each step of the run as it happens; its ending, or None when `timeout` seconds passed first."""
+    began, seen, dead_since = time.monotonic(), 0, None
+    connection = _connect_or_none(run_id)
+    while timeout is None or time.monotonic() - began < timeout:
+        if connection is None or connection.closed:
+            connection = _connect_or_none(run_id)
+        rows, ended = _read(connection, run_id, seen)
+        for row in rows:
+            seen = int(row["sequence"])
+            if row["event"] in TOLD:
+                tell(time.monotonic() - began, _in_words(str(row["event"]), row["detail"]))
+        if ended:
+            return ended
+        state = api.read_state(run_id)
+        if state["type"] in FINAL:
+            dead_since = dead_since or time.monotonic()
+            patience = AFTERMATH_SECONDS if seen else 1.0
+            if time.monotonic() - dead_since > patience:
+                return _without_ledger(state, bool(seen))
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _read(connection: Connection | None, run_id: str, seen: int) -> tuple[list[dict[str, Any]], Ended | None]:
+    if connection is None:
+        return [], None
+    try:
+        rows: list[dict[str, Any]] = connection.execute(
+            "SELECT sequence, event, detail FROM audit WHERE run_id = %s AND sequence > %s ORDER BY sequence",
+            [run_id, seen],
+        ).fetchall()
+        run = connection.execute("SELECT ending, message FROM run WHERE id = %s", [run_id]).fetchone()
+    except psycopg.Error:
+        connection.close()
+        return [], None
+    return rows, Ended(str(run["ending"]), str(run["message"])) if run and run["ending"] else None
+
+
+def _connect_or_none(run_id: str) -> Connection | None:
+    try:
+        return connect(f"follow {run_id}")
+    except BackstopError:
+        return None
+
+
+def _without_ledger(state: dict[str, Any], started: bool) -> Ended:
+    message = str(state["message"] or f"The run is {state['name']}.")
+    if started:
+        return Ended("Needs a human", f"{message} The ledger has no ending for it; see `backstop status`.")
+    return Ended("Refused", f"{message} It never began, so nothing was changed.")
+
+
+def _in_words(event: str, detail: dict[str, Any]) -> str:
+    if event == "phase began":
+        return str(detail["phase"])
+    if event == "effect intended":
+        target = detail.get("split") or detail.get("release") or detail.get("version") or ""
+        return f"· {detail['effect']} {target}"
+    if event == "undo armed":
+        return f"· armed: {detail['undo'].partition(':')[2].replace('_', ' ')}"
+    if event == "notice failed":
+        return f"· a notice to {detail['channel']} failed: {detail['reason']}"
+    return f"· {event}: {detail.get('message', '')}"

@@ -1,0 +1,76 @@
+"""The few calls that the command line needs of Prefect's API. Importing Prefect itself takes a second."""
+
+import os
+from typing import Any
+
+import httpx
+
+from blocks.errors import BackstopError, Refused
+
+DEPLOYMENT = "backstop"
+_SECONDS = 10
+
+
+class PrefectApi:
+    """Talks to the server that PREFECT_API_URL names."""
+
+    def __init__(self) -> None:
+        self.url = os.environ["PREFECT_API_URL"].rstrip("/")
+        user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        auth = (user, password) if password else None
+        self._client = httpx.Client(base_url=self.url, auth=auth, timeout=_SECONDS, trust_env=False)
+
+    def read_procedures(self) -> list[str]:
+        """The procedures that are deployed, by name."""
+        deployments = self._call("POST", "/deployments/filter", json={"limit": 200}).json()
+        flows = {flow["id"]: flow["name"] for flow in self._call("POST", "/flows/filter", json={"limit": 200}).json()}
+        return sorted({flows[one["flow_id"]] for one in deployments if one["name"] == DEPLOYMENT})
+
+    def read_deployment(self, procedure: str) -> dict[str, Any] | None:
+        """The procedure's deployment with its parameter schema; None when there is none."""
+        answer = self._client_call("GET", f"/deployments/name/{procedure}/{DEPLOYMENT}")
+        return None if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer).json()
+
+    def create_run(self, deployment_id: str, parameters: dict[str, Any], key: str | None) -> str:
+        """Start a run now; the same `key` again gives the same run. Raises Refused for bad parameters."""
+        wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key}
+        answer = self._client_call("POST", f"/deployments/{deployment_id}/create_flow_run", json=wanted)
+        if answer.status_code in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+            raise Refused(f"The server refused the parameters: {_reason(answer)}", "Nothing was changed.")
+        return str(_checked(answer).json()["id"])
+
+    def read_state(self, run_id: str) -> dict[str, Any]:
+        """The run's present state: type, name, message."""
+        run: dict[str, Any] = self._call("GET", f"/flow_runs/{run_id}").json()
+        return run["state"] or {"type": "PENDING", "name": "Pending", "message": ""}
+
+    def link(self, run_id: str) -> str:
+        """The run's page in the interface."""
+        return f"{self.url.removesuffix('/api')}/runs/flow-run/{run_id}"
+
+    def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
+        return _checked(self._client_call(method, path, **content))
+
+    def _client_call(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **content)
+        except httpx.HTTPError as error:
+            raise BackstopError(
+                f"Prefect's server at {self.url} does not answer ({type(error).__name__}).",
+                "Start it, with `backstop up` for the embedded one.",
+            ) from None
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise Refused("Prefect's server refused the login.", "Set PREFECT_API_AUTH_STRING as the server has it.")
+    if answer.is_error:
+        raise BackstopError(f"Prefect's server answers {answer.status_code}: {_reason(answer)}")
+    return answer
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("detail") or answer.json())[:300]
+    except ValueError:
+        return answer.text[:300]

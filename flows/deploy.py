@@ -1,0 +1,244 @@
+"""Deploy a release, or put everything back.
+
+plan → lock → announce → measure → tag → start without traffic → verify → 10 % → 50 % → 100 % → watch → verify
+                                    └──────── on any failure: all traffic back, then the rest ────────┘
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from blocks.environment import Environment
+from blocks.errors import NotMeasurable, ReleaseIsBad
+from blocks.platforms.interface import Release
+from flows.guards.armed import armed
+from flows.guards.lock import check_still_ours, locked, monitoring, read_deploy_in_progress
+from flows.guards.procedure import procedure
+from tasks.changelog import add_changelog_entry
+from tasks.deploy_plan import (
+    DeployPlan,
+    confirm_unchanged,
+    plan_deploy,
+    publish_plan,
+    read_traffic_before,
+    require_prerequisites,
+)
+from tasks.health import verify_release, verify_service
+from tasks.judgement import Judge
+from tasks.ledger import phase
+from tasks.monitor import measure_baseline, monitor_release
+from tasks.notice import announce
+from tasks.progress import Progress
+from tasks.release import (
+    create_release_tag,
+    delete_release_tag,
+    follow_release,
+    start_release,
+    start_stopped_release,
+    stop_release,
+    wait_for_release,
+)
+from tasks.rollback import (
+    find_good_release,
+    give_all_traffic,
+    release_before,
+    retire_releases,
+    return_traffic,
+    stop_releases_of,
+)
+from tasks.traffic import TrafficBefore, mix_in, read_main_release, shift_traffic
+from tasks.verdict import Reading, Verdict
+from tasks.version import MOST_CHARACTERS, PATTERN
+
+Version = Annotated[str, Field(pattern=PATTERN, max_length=MOST_CHARACTERS, description="Release tag, as v1.2.0.")]
+RequestedBy = Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")]
+
+
+@procedure("deploy", run_name="deploy {version} to {environment}")
+def deploy(
+    environment: Environment,
+    version: Version,
+    commit: Annotated[
+        str, Field(max_length=64, description="Commit to tag as this version; empty when it is tagged.")
+    ] = "",
+    hotfix: Annotated[bool, Field(description="Skip staging and watch closely for longer.")] = False,
+    plan_only: Annotated[bool, Field(description="Show the plan and change nothing.")] = False,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Bring a release to an environment; every visitor is back on the old one within seconds if it is bad."""
+    with phase("plan"):
+        plan = plan_deploy(environment, version, commit, hotfix)
+        publish_plan(plan)
+    if plan_only:
+        return f"Plan {plan.fingerprint} was made. Nothing was changed."
+    require_prerequisites(plan)
+
+    with locked(environment):
+        confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix))
+        announce(
+            environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.current_version}."
+        )
+        judge = _prepare_judge(environment, plan)
+        with (
+            armed(withdraw_release_tag, f"the tag {version}", version=version, existed=plan.tag_exists),
+            armed(roll_back_deploy, f"the traffic of {plan.environment}", before=plan.before.model_dump()),
+        ):
+            release = _bring_up(environment, plan)
+            _roll_out(environment, plan, release, judge)
+            with phase("verify service"):
+                verify_service(environment.service, version)
+        retire_releases(environment.platform, spare=environment.rollout.keep_releases)
+
+    add_changelog_entry(plan)
+    announce(environment, f"{version} is live in {plan.environment}", "\n".join(plan.changes))
+    return f"{version} has all traffic of {plan.environment} and was verified; it replaced {plan.current_version}."
+
+
+@procedure("roll-back-deploy", run_name="roll back {environment}")
+def roll_back_deploy(
+    environment: Environment,
+    to: Annotated[
+        str, Field(max_length=64, description="Version to return to; empty for the last good one.")
+    ] = "",
+    cause: Annotated[str, Field(max_length=2000, description="Why, for the post-mortem.")] = "",
+    before: Annotated[
+        TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")
+    ] = None,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Return all traffic to the release before, verify it, stop the one that was bad, and write down why."""
+    if before is None:
+        return _return_to_good_release(environment, to, cause)
+    platform = environment.platform
+    with locked(environment):
+        with phase("traffic back"):
+            return_traffic(environment, before)
+        with phase("stop the release"):
+            stop_releases_of(platform, before)
+        main = release_before(platform, before)
+        if main:
+            verify_service(environment.service, main.version)
+    back_on = main.version if main else "no release"
+    announce(
+        environment,
+        f"{before.version} was rolled back in {environment.environment}",
+        f"Traffic is on {back_on}.",
+    )
+    return f"All traffic of {environment.environment} is back on {back_on}."
+
+
+@procedure("withdraw-release-tag", run_name="withdraw tag {version}")
+def withdraw_release_tag(environment: Environment, version: Version, existed: bool) -> str:
+    """Delete the tag of a release that was rolled back, unless it was there before the deploy."""
+    if existed:
+        return f"The tag {version} was there before."
+    with locked(environment):
+        delete_release_tag(environment.source, version)
+    return f"The tag {version} is gone."
+
+
+def _prepare_judge(environment: Environment, plan: DeployPlan) -> Judge:
+    with phase("measure baseline"):
+        before = _releases_with_traffic(environment, plan)
+        baseline = measure_baseline(
+            environment.metrics,
+            before,
+            environment.rollout.baseline_seconds,
+            environment.limits.minimum_samples,
+        )
+    return Judge(environment.limits, baseline)
+
+
+def _bring_up(environment: Environment, plan: DeployPlan) -> Release:
+    platform, seconds = environment.platform, environment.rollout.start_seconds
+    if not plan.tag_exists or plan.deployer == "tag":
+        create_release_tag(environment.source, plan.version, plan.commit)
+    if plan.deployer == "tag":
+        with phase("follow what the tag set off"):
+            return follow_release(environment, plan.version, seconds)
+    with phase("start without traffic"):
+        started = start_release(platform, plan.version, plan.commit)
+        release = wait_for_release(platform, started.id, seconds)
+    with phase("verify release"):
+        verify_release(environment.service, release)
+    return release
+
+
+def _roll_out(environment: Environment, plan: DeployPlan, release: Release, judge: Judge) -> None:
+    control = _releases_with_traffic(environment, plan)
+    progress = Progress(plan.version, plan.step_seconds * (len(plan.steps) - 1) + plan.window_seconds)
+    for percent in plan.steps:
+        with phase(f"{percent} % of the traffic"):
+            progress.mark(f"{percent} %")
+            if plan.deployer == "platform":
+                shift_traffic(environment.platform, mix_in(plan.before.split, release.id, percent))
+            last = percent == 100
+            _watch(
+                environment,
+                release,
+                judge,
+                progress,
+                control=[] if last else control,
+                seconds=plan.window_seconds if last else plan.step_seconds,
+            )
+    progress.finish()
+
+
+def _watch(
+    environment: Environment,
+    release: Release,
+    judge: Judge,
+    progress: Progress,
+    control: list[Release],
+    seconds: float,
+) -> None:
+    """Raises ReleaseIsBad or NotMeasurable as soon as that is clear."""
+
+    def on_reading(reading: Reading) -> None:
+        check_still_ours()
+        progress.show(reading)
+
+    with monitoring():
+        verdict = monitor_release(
+            judge,
+            environment.metrics,
+            release,
+            control,
+            environment.service.health,
+            seconds=seconds,
+            on_reading=on_reading,
+        )
+    _refuse(verdict)
+
+
+def _refuse(verdict: Verdict) -> None:
+    if verdict.outcome == "bad":
+        raise ReleaseIsBad(verdict.reason)
+    if verdict.outcome == "not measurable":
+        raise NotMeasurable(verdict.reason)
+
+
+def _releases_with_traffic(environment: Environment, plan: DeployPlan) -> list[Release]:
+    return [release for release in environment.platform.read_releases() if release.id in plan.before.split]
+
+
+def _return_to_good_release(environment: Environment, to: str, cause: str) -> str:
+    platform, name = environment.platform, environment.environment
+    deploying = read_deploy_in_progress(environment)
+    target = None if deploying and not to else find_good_release(environment, to)
+    with locked(environment, preempt=True):
+        main = read_main_release(platform)
+        target = target or main or find_good_release(environment, to)
+        before = read_traffic_before(platform, target.version)
+        with armed(roll_back_deploy, f"the traffic of {name}", before=before.model_dump()):
+            if target.state != "running":
+                start_stopped_release(platform, target)
+                target = wait_for_release(platform, target.id, environment.rollout.start_seconds)
+            verify_release(environment.service, target)
+            with phase("traffic back"):
+                give_all_traffic(platform, target)
+            verify_service(environment.service, target.version)
+        if main and main.id != target.id:
+            stop_release(platform, main.id)
+    announce(environment, f"{name} was rolled back to {target.version}", cause or "No cause was given.")
+    return f"{target.version} has all traffic of {name} and was verified. Cause: {cause or 'not given'}."

@@ -1,0 +1,69 @@
+"""`with armed(undo, …)`: an undo that is written down before the change, and struck out when it is proven."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import Flow, get_run_logger
+from prefect.exceptions import Abort
+from prefect.exceptions import Pause as PrefectPause
+
+from blocks.errors import BackstopError, FenceLost
+from flows.guards.endings import Ending
+from tasks.ledger import Run, arm, close_undo, current_run, read_undo_state
+
+
+@contextmanager
+def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[None]:
+    """Run the block with `undo` armed. On any exception, cancellation included, undo as a subflow.
+
+    `what` names for a person what the undo puts back; `parameters` are the undo's, plain
+    values. The exception is let through: `@procedure` makes *rolled back* or *needs a
+    human* of it. A failing undo does not stop those armed around it.
+    """
+    run = current_run()
+    if run.fence is None:
+        raise FenceLost(f"'{what}' was about to be armed without holding {run.environment}.")
+    armed_id = arm(run, path_of(undo), parameters)
+    try:
+        yield
+        close_undo(run, armed_id, "disarmed")
+    except (PrefectPause, Abort):
+        raise
+    except BaseException as error:
+        if _was_disarmed(run, armed_id):
+            return
+        get_run_logger().warning("%s: putting back %s", _named(error), what)
+        carry_out(run, armed_id, undo, what, parameters)
+        raise
+
+
+def carry_out(run: Run, armed_id: int, undo: Flow[..., Any], what: str, parameters: dict[str, Any]) -> None:
+    """Run one armed undo as a subflow and write down how it went."""
+    state = undo(environment=run.environment, **parameters, return_state=True)
+    message = state.message or ""
+    if state.name == Ending.DONE:
+        close_undo(run, armed_id, "undone", message)
+        run.undone.append(what)
+    else:
+        close_undo(run, armed_id, "failed", message)
+        run.failed_undos.append(f"The undo of {what} failed: {message}")
+
+
+def path_of(undo: Flow[..., Any]) -> str:
+    """`module:flow`, as the ledger keeps it for whoever has to carry it out."""
+    return f"{undo.fn.__module__}:{undo.fn.__name__}"
+
+
+def _was_disarmed(run: Run, armed_id: int) -> bool:
+    """Regain a ledger that went away. The failure may have been that of the disarming itself, after it held."""
+    try:
+        run.hold_on()
+        return read_undo_state(run.connection, armed_id) == "disarmed"
+    except BackstopError:
+        run.left_armed = True
+        raise
+
+
+def _named(error: BaseException) -> str:
+    return error.message if isinstance(error, BackstopError) else type(error).__name__

@@ -1,0 +1,60 @@
+"""How a run can end. Three endings once it has changed something, no fourth."""
+
+from enum import StrEnum
+
+from prefect.states import Completed, Failed, State
+
+from blocks.errors import BackstopError, FenceLost
+from tasks.ledger import Run
+
+
+class Ending(StrEnum):
+    DONE = "Done"
+    REFUSED = "Refused"
+    ROLLED_BACK = "Rolled back"
+    NEEDS_A_HUMAN = "Needs a human"
+    LEFT_TO_RECOVER = "Left to recover"
+    """Not an ending: another run has taken the environment over and writes the ending."""
+
+
+def ending_after(run: Run, error: BaseException) -> Ending:
+    """What a run that failed with `error` has come to, by what it did and undid."""
+    if run.failed_undos:
+        return Ending.NEEDS_A_HUMAN
+    if run.left_armed:
+        return Ending.LEFT_TO_RECOVER
+    if run.undone:
+        return Ending.ROLLED_BACK
+    return Ending.NEEDS_A_HUMAN if run.effects else Ending.REFUSED
+
+
+def describe(run: Run, ending: Ending, error: BaseException) -> str:
+    """For the person on call: what happened, what changed, what to do next."""
+    happened = error.message if isinstance(error, BackstopError) else _unexpected(error)
+    hint = error.hint if isinstance(error, BackstopError) else ""
+    if ending is Ending.ROLLED_BACK:
+        return f"{happened} Put back: {', '.join(run.undone)}. The state before was verified."
+    if ending is Ending.NEEDS_A_HUMAN:
+        left = (
+            " ".join(run.failed_undos)
+            or "It changed something that has no undo; read the audit trail of this run."
+        )
+        return f"{happened} {left}"
+    if ending is Ending.LEFT_TO_RECOVER:
+        return f"{happened} What it had armed is recover's to put back."
+    if isinstance(error, FenceLost):
+        return f"{happened} Nothing was changed."
+    return f"{happened} {hint or 'Nothing was changed.'}"
+
+
+def as_state(ending: Ending, message: str, result: object = None) -> State[object]:
+    """The Prefect state that carries the ending's name."""
+    if ending is Ending.DONE:
+        return Completed(name=ending.value, message=message, data=result)
+    return Failed(name=ending.value, message=message)
+
+
+def _unexpected(error: BaseException) -> str:
+    if isinstance(error, Exception):
+        return f"An unexpected {type(error).__name__} ended this run; the log has the details."
+    return "The run was cancelled."

@@ -1,0 +1,66 @@
+"""The parameters of a procedure: an environment's name in place of the environment, checked here too.
+
+Prefect's forms and API check them by schema, but both let the caller switch that off.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from blocks.errors import BadParameter
+
+SHOWN_LENGTH = 200
+EnvironmentName = Annotated[str, Field(description="Which environment to act upon, as shop-production.")]
+
+
+def flow_signature(function: Callable[..., object]) -> inspect.Signature:
+    """The procedure's own signature, its first parameter being `environment: str`."""
+    signature = inspect.signature(function)
+    _, *others = signature.parameters.values()
+    name = inspect.Parameter("environment", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=EnvironmentName)
+    return signature.replace(parameters=[name, *others], return_annotation=inspect.Signature.empty)
+
+
+def descriptions(signature: inspect.Signature) -> dict[str, str]:
+    """Parameter → what its field in the run form says. Prefect itself reads docstrings only."""
+    return {
+        name: field.description or ""
+        for name, parameter in signature.parameters.items()
+        for field in get_args(parameter.annotation)
+        if isinstance(field, FieldInfo)
+    }
+
+
+def checked(signature: inspect.Signature, given: Mapping[str, object]) -> dict[str, Any]:
+    """Every parameter, converted to its type. Raises BadParameter for the first one that is not allowed."""
+    values = {}
+    for name, parameter in signature.parameters.items():
+        if name not in given:
+            continue
+        try:
+            values[name] = TypeAdapter(parameter.annotation).validate_python(given[name])
+        except ValidationError as error:
+            raise BadParameter(name, given[name], error.errors()[0]["msg"]) from None
+    return values
+
+
+def shown(given: Mapping[str, object]) -> dict[str, object]:
+    """The parameters as they may stand in the ledger: plain, short, without what PostgreSQL refuses."""
+    return {name: _plain(value) for name, value in given.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    dump = getattr(value, "model_dump", None)
+    if dump:
+        return _plain(dump(mode="json"))
+    text = str(value).replace("\x00", "�").encode(errors="replace").decode()
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}… ({len(text)} characters)"

@@ -1,0 +1,114 @@
+"""`@procedure`: what stands above every flow of an environment.
+
+It opens the run in the ledger, checks the parameters, loads the environment, translates
+whatever happens into one of the named endings, and writes the ending into the ledger,
+which is the truth about the run whatever Prefect shows.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+from uuid import uuid4
+
+from prefect import Flow, flow, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import State
+
+from blocks.environment import load_environment
+from blocks.errors import BackstopError, Refused
+from blocks.ledger.connection import connect
+from flows.guards.endings import Ending, as_state, describe, ending_after
+from flows.guards.parameters import checked, descriptions, flow_signature, shown
+from tasks.ledger import Run, current_run, end_run, has_current_run, run_record
+from tasks.report import publish_report
+
+
+def procedure(name: str, run_name: str) -> Callable[[Callable[..., object]], Flow[..., Any]]:
+    """Make a procedure of a function whose first parameter is an Environment.
+
+    The flow takes the environment's name instead. It returns the named state of its
+    ending; the function's own return value is the message of *Done*.
+    """
+
+    def decorate(function: Callable[..., object]) -> Flow[..., Any]:
+        signature = flow_signature(function)
+
+        def body(*arguments: object, **named: object) -> State[object]:
+            given = signature.bind(*arguments, **named).arguments
+
+            def act() -> str:
+                values = checked(signature, given)
+                return str(function(load_environment(values.pop("environment")), **values))
+
+            if has_current_run():
+                return _run_inside(act)
+            return _run_on_its_own(name, given, act)
+
+        body.__name__, body.__qualname__ = function.__name__, function.__qualname__
+        body.__module__, body.__doc__ = function.__module__, function.__doc__
+        body.__signature__ = signature  # type: ignore[attr-defined]
+        body.__annotations__ = {key: value.annotation for key, value in signature.parameters.items()}
+        made = flow(name=name, flow_run_name=run_name, validate_parameters=False)(body)
+        for parameter, text in descriptions(signature).items():
+            made.parameters.properties[parameter]["description"] = text
+        return made
+
+    return decorate
+
+
+def _run_on_its_own(name: str, given: dict[str, Any], act: Callable[[], str]) -> State[object]:
+    try:
+        connection = connect(flow_run.get_id() or "")
+    except Refused as error:
+        return as_state(Ending.REFUSED, str(error))
+    run = Run(
+        id=flow_run.get_id() or str(uuid4()),
+        procedure=name,
+        environment=str(given.get("environment", ""))[:60],
+        requested_by=str(given.get("requested_by") or "")[:100],
+        connection=connection,
+    )
+    with closing(connection), run_record(run, shown(given)):
+        try:
+            ending, message = Ending.DONE, act()
+        except Exception as error:
+            ending, message = _explain(run, error)
+        except BaseException as error:
+            _end(run, *_explain(run, error))
+            raise
+        _end(run, ending, message)
+        return as_state(ending, message)
+
+
+def _run_inside(act: Callable[[], str]) -> State[object]:
+    """As part of the run that called it: under its lock, within its record."""
+    try:
+        return as_state(Ending.DONE, act())
+    except BackstopError as error:
+        return as_state(Ending.NEEDS_A_HUMAN, str(error))
+    except Exception as error:
+        get_run_logger().exception(
+            "A step of %s failed in a way that nobody foresaw", current_run().procedure
+        )
+        return as_state(
+            Ending.NEEDS_A_HUMAN, f"An unexpected {type(error).__name__}; the log has the details."
+        )
+
+
+def _explain(run: Run, error: BaseException) -> tuple[Ending, str]:
+    if isinstance(error, Exception) and not isinstance(error, BackstopError):
+        get_run_logger().exception("%s ended in a way that nobody foresaw", run.procedure)
+    ending = ending_after(run, error)
+    return ending, describe(run, ending, error)
+
+
+def _end(run: Run, ending: Ending, message: str) -> None:
+    log = get_run_logger()
+    log.log(20 if ending is Ending.DONE else 40, "%s: %s", ending.value, message)
+    if ending is Ending.LEFT_TO_RECOVER:
+        return
+    try:
+        end_run(run, ending.value, message)
+        publish_report(run, ending.value, message)
+    except BackstopError as error:
+        log.error("The ending could not be written into the ledger: %s", error)

@@ -1,0 +1,49 @@
+"""Finish what a dead run left armed: its undos, innermost first."""
+
+from importlib import import_module
+from typing import Annotated, Any
+
+from prefect import Flow
+from pydantic import Field
+
+from blocks.environment import Environment
+from blocks.errors import NotPutBack
+from flows.guards.armed import carry_out
+from flows.guards.lock import locked
+from flows.guards.procedure import procedure
+from tasks.ledger import ArmedUndo, current_run, end_dead_runs, read_armed_undos
+from tasks.notice import announce
+
+
+@procedure("recover", run_name="recover {environment}")
+def recover(
+    environment: Environment,
+    requested_by: Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")] = "",
+) -> str:
+    """Take a dead run's environment over and put back what it changed."""
+    run = current_run()
+    with locked(environment, leftovers=True):
+        left = read_armed_undos(run.connection, environment.environment)
+        if not left:
+            return f"Nothing is armed in {environment.environment}."
+        for undo in left:
+            run.acts_for = undo.run_id
+            carry_out(run, undo.id, _flow_of(undo), undo.undo, undo.parameters)
+        ending, message = _ending_of(run.failed_undos, run.undone)
+        end_dead_runs(run, {undo.run_id for undo in left}, ending, message)
+    announce(environment, f"{environment.environment} was recovered: {ending}", message)
+    if run.failed_undos:
+        raise NotPutBack(message)
+    return message
+
+
+def _flow_of(undo: ArmedUndo) -> Flow[..., Any]:
+    module, name = undo.undo.split(":")
+    found: Flow[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _ending_of(failed: list[str], undone: list[str]) -> tuple[str, str]:
+    if failed:
+        return "Needs a human", " ".join(failed)
+    return "Rolled back", f"The run died; put back: {', '.join(undone)}."

@@ -1,0 +1,23 @@
+"""What was deployed where, and what it brought: an entry a deploy."""
+
+from datetime import UTC, datetime
+
+from prefect.artifacts import create_markdown_artifact
+
+from blocks.evidence import Evidence
+from tasks.deploy_plan import DeployPlan
+from tasks.ledger import current_run
+
+
+def add_changelog_entry(plan: DeployPlan) -> None:
+    """`changelog/ENVIRONMENT/TIME-VERSION.md` in the evidence store, and the newest one in the interface."""
+    now = datetime.now(UTC)
+    lines = [
+        f"## {plan.version} · {now:%Y-%m-%d %H:%M} UTC",
+        f"Replaced {plan.current_version or 'nothing'}, asked for by {current_run().requested_by or 'nobody named'}.",
+        "",
+        *(f"- {change}" for change in plan.changes),
+    ]
+    name = f"changelog/{plan.environment}/{now:%Y%m%dT%H%M%S%f}-{plan.version}.md"
+    Evidence.from_surroundings().write_once(name, "\n".join(lines) + "\n")
+    create_markdown_artifact("\n".join(lines), key=f"changelog-{plan.environment}", description=plan.version)

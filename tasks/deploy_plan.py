@@ -1,0 +1,124 @@
+"""What a deploy is about to do, as data: read from the real world, shown, then followed."""
+
+import hashlib
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from blocks.environment import Environment
+from blocks.errors import Refused, Unmet
+from blocks.platforms.interface import Capability, Platform
+from tasks.ledger import current_run
+from tasks.prerequisite import Prerequisite, check_prerequisites
+from tasks.traffic import TrafficBefore, read_main_release
+from tasks.version import check_version
+
+
+class DeployPlan(BaseModel):
+    """Everything that the deploy follows. Its fingerprint covers all of it but the prerequisites' words."""
+
+    environment: str
+    version: str
+    commit: str
+    tag_exists: bool
+    before: TrafficBefore
+    current_version: str
+    changes: list[str]
+    steps: list[int]
+    step_seconds: float
+    window_seconds: float
+    deployer: str
+    notes: list[str]
+    prerequisites: list[Prerequisite]
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.model_dump_json(exclude={"prerequisites"}).encode()).hexdigest()[:16]
+
+
+@task(name="Plan deploy", cache_policy=NO_CACHE)
+def plan_deploy(environment: Environment, version: str, commit: str, hotfix: bool) -> DeployPlan:
+    """Read everything that the deploy depends on. Raises BadParameter for an impossible version."""
+    check_version(version)
+    if commit:
+        check_version(commit, "commit")
+    platform, source, rollout = environment.platform, environment.source, environment.rollout
+    tagged = source.read_tag(version)
+    found = tagged or (source.read_commit(commit) if commit else None)
+    main = read_main_release(platform)
+    weighted = Capability.WEIGHTED_TRAFFIC in platform.capabilities and rollout.deployer == "platform"
+    return DeployPlan(
+        environment=environment.environment,
+        version=version,
+        commit=found or "",
+        tag_exists=tagged is not None,
+        before=read_traffic_before(platform, version),
+        current_version=main.version if main else "",
+        changes=source.read_changes(main.commit, found) if main and found else [],
+        steps=rollout.steps if weighted else [100],
+        step_seconds=rollout.step_seconds,
+        window_seconds=rollout.hotfix_window_seconds if hotfix else rollout.window_seconds,
+        deployer=rollout.deployer,
+        notes=[] if weighted else ["No gradual shift here: 0 → 100 %."],
+        prerequisites=check_prerequisites(
+            environment, version, found, main.version if main else None, hotfix
+        ),
+    )
+
+
+def read_traffic_before(platform: Platform, version: str) -> TrafficBefore:
+    """What the run that brings `version` returns to if it has to."""
+    return TrafficBefore(
+        run_id=current_run().id,
+        version=version,
+        split=platform.read_traffic(),
+        known=sorted(release.id for release in platform.read_releases()),
+    )
+
+
+def publish_plan(plan: DeployPlan) -> None:
+    """Show the plan on the run's page, and record its fingerprint."""
+    current_run().record("plan made", fingerprint=plan.fingerprint, version=plan.version, commit=plan.commit)
+    current_run().facts.update(
+        version=plan.version, commit=plan.commit, changes=plan.changes, plan=plan.fingerprint
+    )
+    create_markdown_artifact(_page(plan), key="plan", description=f"Plan {plan.fingerprint}")
+
+
+def require_prerequisites(plan: DeployPlan) -> None:
+    """Raises Unmet with every prerequisite that does not hold."""
+    unmet = [f"{line.name}: {line.detail}" for line in plan.prerequisites if not line.met]
+    if unmet:
+        raise Unmet(f"{plan.version} cannot be deployed to {plan.environment} ({'; '.join(unmet)}).")
+
+
+def confirm_unchanged(plan: DeployPlan, now: DeployPlan) -> None:
+    """Under the lock, read again. Raises Refused when the world is no longer the plan's."""
+    require_prerequisites(now)
+    if now.fingerprint != plan.fingerprint:
+        raise Refused(
+            f"{plan.environment} changed since plan {plan.fingerprint} was made. Start again with a new plan."
+        )
+
+
+def _page(plan: DeployPlan) -> str:
+    window = f"{plan.window_seconds:g} s"
+    return "\n".join(
+        [
+            f"# Deploy {plan.version} to {plan.environment}",
+            f"From **{plan.current_version or 'nothing'}** to **{plan.version}** (`{plan.commit[:10]}`), plan `{plan.fingerprint}`.",
+            "",
+            f"Traffic {' % → '.join(map(str, plan.steps))} %, then watched for {window}. "
+            "Undo: all traffic back to what it is now, the new release stopped, its tag withdrawn.",
+            *plan.notes,
+            "",
+            "| prerequisite | | |",
+            "|---|---|---|",
+            *(f"| {line.name} | {'✓' if line.met else '✗'} | {line.detail} |" for line in plan.prerequisites),
+            "",
+            "## Changes",
+            *([f"- {change}" for change in plan.changes] or ["none known"]),
+        ]
+    )

@@ -1,0 +1,201 @@
+"""Looking at a service: each check gives one line, with a hint where it fails. Nothing is changed."""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from blocks.environment import Environment
+from blocks.errors import BackstopError, ReleaseIsBad
+from blocks.platforms.interface import Release
+from blocks.reference import resolve
+from blocks.service import Service
+from tasks.smoke import run_smoke
+
+
+class Check(BaseModel):
+    """One line of a health report."""
+
+    name: str
+    passed: bool
+    detail: str
+    hint: str = ""
+    milliseconds: float = 0
+
+
+@task(name="Check health", cache_policy=NO_CACHE)
+def check_health(environment: Environment) -> list[Check]:
+    """Everything that the environment says about its health, as its users meet it."""
+    service, url = environment.service, resolve(environment.service.url)
+    checks = [_check_app(service, url)]
+    if service.detailed_health:
+        checks += _check_components(service, url)
+    if database := environment.database:
+        checks.append(
+            _timed("database", lambda: f"select now() → {database.read_time()}", "Is PostgreSQL up?")
+        )
+    if cache := environment.cache:
+        checks.append(
+            _timed("redis", lambda: _answered(cache.ping()), "Is Redis up, and its password right?")
+        )
+    checks += _check_critical(service, url)
+    checks += [_check_webhook(service, url, step.name) for step in service.smoke if step.sign]
+    if url.startswith("https://"):
+        checks.append(_check_certificate(url, service.certificate_days))
+    return checks
+
+
+@task(name="Verify release", cache_policy=NO_CACHE)
+def verify_release(service: Service, release: Release) -> list[Check]:
+    """Health, version, critical endpoints and smoke on the release's own address, before any traffic.
+
+    Raises ReleaseIsBad when any of them fails.
+    """
+    return _all_passed(_verify(service, release.url or "", release.version), f"Release {release.version}")
+
+
+@task(name="Verify service", cache_policy=NO_CACHE)
+def verify_service(service: Service, version: str) -> list[Check]:
+    """The same through the address that users reach. Raises ReleaseIsBad."""
+    return _all_passed(_verify(service, resolve(service.url), version), "The service")
+
+
+def _verify(service: Service, url: str, version: str) -> list[Check]:
+    checks = [_check_app(service, url), *_check_critical(service, url)]
+    if service.version:
+        checks.append(_check_version(service, url, version))
+    if service.smoke:
+        checks.append(_timed("smoke", lambda: run_smoke(service, url), "Read the release's log."))
+    return checks
+
+
+def _all_passed(checks: list[Check], subject: str) -> list[Check]:
+    failed = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+    if failed:
+        raise ReleaseIsBad(f"{subject} failed its verification ({'; '.join(failed)}).")
+    return checks
+
+
+def read_version(service: Service, url: str) -> str:
+    """The version that the service says it is; empty when it says none."""
+    answer = _get(service, url, service.version or service.health)
+    try:
+        return str(answer.json().get("version", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _check_app(service: Service, url: str) -> Check:
+    check = _timed("app", lambda: _says(_get(service, url, service.health), 200), "Read the service's log.")
+    if check.passed and check.milliseconds > service.response_seconds * 1000:
+        detail = f"answered after {check.milliseconds:.0f} ms; {service.response_seconds:g} s are allowed"
+        return check.model_copy(
+            update={"passed": False, "detail": detail, "hint": "Look for load or slow queries."}
+        )
+    return check
+
+
+def _check_version(service: Service, url: str, expected: str) -> Check:
+    def read() -> str:
+        found = read_version(service, url)
+        if found != expected:
+            raise BackstopError(f"answers version {found or 'nothing'}, not {expected}")
+        return found
+
+    return _timed("version", read, "Another release answers here than the one that was started.")
+
+
+def _check_components(service: Service, url: str) -> list[Check]:
+    try:
+        answer = _get(service, url, service.detailed_health or "")
+        components = answer.json()["components"]
+        return [
+            Check(
+                name=f"app → {name}",
+                passed=part["status"] == "ok",
+                detail=str(part.get("error", part["status"])),
+                hint="" if part["status"] == "ok" else f"The application cannot use its {name}.",
+                milliseconds=float(part.get("milliseconds", 0)),
+            )
+            for name, part in components.items()
+        ]
+    except (BackstopError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return [
+            Check(
+                name="detailed health", passed=False, detail=str(error)[:200], hint="Read the service's log."
+            )
+        ]
+
+
+def _check_critical(service: Service, url: str) -> list[Check]:
+    def ask(path: str) -> Callable[[], str]:
+        return lambda: _says_no_failure(_get(service, url, path))
+
+    return [_timed(f"GET {path}", ask(path), "A critical endpoint is broken.") for path in service.critical]
+
+
+def _check_webhook(service: Service, url: str, step: str) -> Check:
+    return _timed(step, lambda: run_smoke(service, url, only=step), "Is the signing secret the provider's?")
+
+
+def _check_certificate(url: str, least_days: int) -> Check:
+    def read() -> str:
+        parts = urlsplit(url)
+        address = (parts.hostname or "", parts.port or 443)
+        context = ssl.create_default_context()
+        with (
+            socket.create_connection(address, timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=parts.hostname) as connection,
+        ):
+            certificate = connection.getpeercert() or {}
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+        days = (ends - datetime.now(UTC)).days
+        if days < least_days:
+            raise BackstopError(f"ends in {days} days; {least_days} are wanted")
+        return f"ends in {days} days"
+
+    return _timed("certificate", read, "Renew it, or look why its renewal stopped.")
+
+
+def _timed(name: str, look: Callable[[], str], hint: str) -> Check:
+    began = time.monotonic()
+    try:
+        detail, passed = look(), True
+    except BackstopError as error:
+        detail, passed = error.message, False
+    except OSError as error:
+        detail, passed = f"{type(error).__name__}: {error}"[:200], False
+    milliseconds = (time.monotonic() - began) * 1000
+    return Check(
+        name=name, passed=passed, detail=detail, hint="" if passed else hint, milliseconds=milliseconds
+    )
+
+
+def _get(service: Service, url: str, path: str) -> httpx.Response:
+    try:
+        return httpx.get(url.rstrip("/") + path, timeout=service.timeout, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise BackstopError(f"GET {path} does not answer ({type(error).__name__})") from None
+
+
+def _says(answer: httpx.Response, status: int) -> str:
+    if answer.status_code != status:
+        raise BackstopError(f"answers {answer.status_code}, not {status}")
+    return f"answers {status}"
+
+
+def _says_no_failure(answer: httpx.Response) -> str:
+    if answer.is_server_error:
+        raise BackstopError(f"answers {answer.status_code}")
+    return f"answers {answer.status_code}"
+
+
+def _answered(_: None) -> str:
+    return "ping → pong"

@@ -1,0 +1,130 @@
+"""What must hold before a release is deployed: one line of the plan each. Nothing is changed."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from blocks.environment import Environment, load_environment
+from blocks.errors import BackstopError
+from blocks.ledger.connection import Connection
+from blocks.ledger.fence import read_holder
+from blocks.reference import resolve
+from tasks.ledger import current_run
+from tasks.traffic import read_main_release
+
+
+class Prerequisite(BaseModel):
+    """One line: what must hold, whether it does, and how one knows."""
+
+    name: str
+    met: bool
+    detail: str
+
+
+def check_prerequisites(
+    environment: Environment, version: str, commit: str | None, target: str | None, hotfix: bool
+) -> list[Prerequisite]:
+    """`commit`: what the version's tag stands on, None without a tag; `target`: the version to roll back to."""
+    rollout = environment.rollout
+    found = "its commit was found" if commit else "neither a tag nor a commit of that name exists"
+    lines = [
+        Prerequisite(name="release exists", met=commit is not None, detail=found),
+        Prerequisite(
+            name="rollback target known",
+            met=target is not None,
+            detail=target or "no release has the traffic now",
+        ),
+        _line("environment free", lambda: _nobody_holds(environment)),
+        _line("no freeze", lambda: _no_freeze(environment)),
+        _line("disk", lambda: _enough_disk(environment)),
+    ]
+    if rollout.staging and hotfix:
+        lines.append(
+            Prerequisite(name="staging ran it", met=True, detail=f"waived: hotfix ({rollout.staging})")
+        )
+    elif rollout.staging:
+        lines.append(_line("staging ran it", lambda: _ran_in(rollout.staging or "", version)))
+    if environment.source.ci_url and commit:
+        lines.append(_line("CI green", lambda: _ci_green(environment, commit)))
+    if rollout.backup_folder:
+        lines.append(_line("backup recent", lambda: _backup_recent(environment)))
+    return lines
+
+
+def _line(name: str, look: Callable[[], str]) -> Prerequisite:
+    try:
+        return Prerequisite(name=name, met=True, detail=look())
+    except BackstopError as error:
+        return Prerequisite(name=name, met=False, detail=error.message)
+
+
+def _nobody_holds(environment: Environment) -> str:
+    run = current_run()
+    holder = read_holder(run.connection, environment.environment)
+    if holder and holder["run_id"] != run.id:
+        raise BackstopError(
+            f"{holder['procedure']} (run {holder['run_id']}, {holder['requested_by'] or 'nobody named'})"
+            f" holds it since {holder['since']:%H:%M:%S %Z}"
+        )
+    return "no other run holds it"
+
+
+def _no_freeze(environment: Environment) -> str:
+    now = datetime.now(UTC)
+    for freeze in environment.rollout.freezes:
+        if freeze.begins <= now < freeze.ends:
+            raise BackstopError(f"frozen until {freeze.ends.isoformat()}: {freeze.reason}")
+    return "not inside a freeze window"
+
+
+def _enough_disk(environment: Environment) -> str:
+    free, least = environment.platform.read_free_disk(), environment.rollout.least_free_disk_mb
+    if free is None:
+        return "the platform's business"
+    if free < least * 1_000_000:
+        raise BackstopError(f"{free // 1_000_000} MB free; {least} MB are wanted")
+    return f"at least {least} MB free"
+
+
+def _ran_in(staging: str, version: str) -> str:
+    if _was_deployed(current_run().connection, staging, version):
+        return f"deployed in {staging}"
+    main = read_main_release(load_environment(staging).platform)
+    if main and main.version == version:
+        return f"runs in {staging}"
+    raise BackstopError(f"{version} was never deployed in {staging}")
+
+
+def _was_deployed(connection: Connection, environment: str, version: str) -> bool:
+    row = connection.execute(
+        "SELECT 1 FROM run WHERE procedure = 'deploy' AND environment = %s AND ending = 'Done'"
+        " AND parameters->>'version' = %s AND coalesce(parameters->>'plan_only', 'false') = 'false' LIMIT 1",
+        [environment, version],
+    ).fetchone()
+    return row is not None
+
+
+def _ci_green(environment: Environment, commit: str) -> str:
+    failing = environment.source.read_failing_checks(commit)
+    if failing:
+        raise BackstopError(f"not green: {', '.join(failing[:5])}")
+    return f"every check of {commit[:10]} is green"
+
+
+def _backup_recent(environment: Environment) -> str:
+    folder = Path(resolve(environment.rollout.backup_folder or ""))
+    times = []
+    for manifest in folder.glob("*/manifest.json"):
+        try:
+            times.append(datetime.fromisoformat(json.loads(manifest.read_text())["taken_at"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # a manifest that cannot be read is no backup
+    if not times:
+        raise BackstopError("there is no complete backup")
+    age, allowed = datetime.now(UTC) - max(times), timedelta(hours=environment.rollout.backup_hours)
+    if age > allowed:
+        raise BackstopError(f"the newest is {age.total_seconds() / 3600:.1f} h old; {allowed} are allowed")
+    return f"{age.total_seconds() / 3600:.1f} h old"

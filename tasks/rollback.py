@@ -1,0 +1,125 @@
+"""Putting traffic back: look first, act only on what the run made, then verify."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.environment import Environment
+from blocks.errors import BackstopError, BadParameter, ReleaseIsBad, SomebodyElseChangedIt
+from blocks.platforms.interface import Platform, Release, Split
+from tasks.ledger import current_run, effect, read_intents
+from tasks.release import stop_release
+from tasks.retry import is_passing
+from tasks.traffic import TrafficBefore, read_main_release, shift_traffic
+from tasks.version import check_version
+
+
+# Repeating is safe: it looks again each time, and the split is set as a whole.
+@task(
+    name="Return traffic",
+    cache_policy=NO_CACHE,
+    retries=20,
+    retry_delay_seconds=1,
+    retry_condition_fn=is_passing,
+)
+def return_traffic(environment: Environment, before: TrafficBefore) -> None:
+    """Make the split what it was before. Raises SomebodyElseChangedIt when no run explains the one in force."""
+    platform = environment.platform
+    split = platform.read_traffic()
+    if split == before.split:
+        return
+    if not _may_have_made(environment, before, split):
+        raise SomebodyElseChangedIt(
+            f"The traffic of {environment.environment} is {split}. Before run {before.run_id} it was {before.split},"
+            " and that run never made it what it is."
+        )
+    with effect("shift traffic", split=before.split):
+        platform.shift_traffic(before.split)
+
+
+def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
+    """Stop what the run started: nothing else, and nothing that has traffic."""
+    traffic = platform.read_traffic()
+    for release in _started_by(platform, before):
+        if release.id not in traffic and release.state != "stopped":
+            stop_release(platform, release.id)
+
+
+def release_before(platform: Platform, before: TrafficBefore) -> Release | None:
+    """The release that had most of the traffic."""
+    if not before.split:
+        return None
+    main = max(before.split, key=lambda id: before.split[id])
+    return next((release for release in platform.read_releases() if release.id == main), None)
+
+
+def find_good_release(environment: Environment, to: str) -> Release:
+    """The release to return to: of version `to`, or the newest older than the present one that was not rolled back.
+
+    Raises BadParameter or ReleaseIsBad when the platform knows none.
+    """
+    releases = environment.platform.read_releases()
+    if to:
+        check_version(to, "to")
+        named = [release for release in releases if release.version == to and release.state != "failed"]
+        if not named:
+            known = sorted({release.version for release in releases if release.state != "failed"})
+            raise BadParameter(
+                "to", to, f"a version that the platform still knows: {', '.join(known) or 'none'}"
+            )
+        return named[0]
+    main = read_main_release(environment.platform)
+    bad = _rolled_back_versions(environment.environment)
+    for release in releases:
+        older = main is None or (release.created_at < main.created_at and release.version != main.version)
+        if older and release.state != "failed" and release.version not in bad:
+            return release
+    raise ReleaseIsBad(
+        f"{environment.platform.__class__.__name__} knows no good release before the present one.",
+        "Name one with the parameter 'to', or deploy one. Nothing was changed.",
+    )
+
+
+def retire_releases(platform: Platform, spare: int) -> None:
+    """Stop running releases without traffic, but for the newest `spare`. A failure is recorded, no more."""
+    try:
+        traffic = platform.read_traffic()
+        idle = [release for release in platform.read_releases() if release.id not in traffic]
+        for release in [release for release in idle if release.state == "running"][spare:]:
+            stop_release(platform, release.id)
+    except BackstopError as error:
+        current_run().record("releases not retired", reason=error.message)
+
+
+def give_all_traffic(platform: Platform, release: Release) -> None:
+    if platform.read_traffic() != {release.id: 100}:
+        shift_traffic(platform, {release.id: 100})
+
+
+def _may_have_made(environment: Environment, before: TrafficBefore, split: Split) -> bool:
+    intents = read_intents(current_run().connection, before.run_id, "shift traffic")
+    if split in [intent["split"] for intent in intents]:
+        return True
+    if environment.rollout.deployer == "tag":
+        made = {release.id for release in _started_by(environment.platform, before)}
+        return set(split) <= {*made, *before.split}
+    return False
+
+
+def _started_by(platform: Platform, before: TrafficBefore) -> list[Release]:
+    """What the run started, or what its tag made somebody else start."""
+    return [
+        release
+        for release in platform.read_releases()
+        if release.started_by == before.run_id
+        or (not release.started_by and release.version == before.version and release.id not in before.known)
+    ]
+
+
+def _rolled_back_versions(environment: str) -> set[str]:
+    rows = current_run().connection.execute(
+        "SELECT DISTINCT ON (parameters->>'version') parameters->>'version' AS version, ending FROM run"
+        " WHERE procedure = 'deploy' AND environment = %s AND ending IN ('Done', 'Rolled back')"
+        " ORDER BY parameters->>'version', started_at DESC",
+        [environment],
+    )
+    return {str(row["version"]) for row in rows if row["ending"] == "Rolled back"}

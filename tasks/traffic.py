@@ -1,0 +1,53 @@
+"""The traffic of an environment: what it is, and moving it."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from blocks.platforms.interface import Platform, Release, Split
+from tasks.ledger import effect
+from tasks.retry import is_passing
+
+
+class TrafficBefore(BaseModel):
+    """What a rollback returns to."""
+
+    run_id: str
+    """The run that is about to change the traffic."""
+    version: str
+    """The version that it brings."""
+    split: Split
+    """Release id → percent, before anything changed."""
+    known: list[str]
+    """Ids of all the releases that the platform knew before."""
+
+
+# Repeating is safe: the split is set as a whole.
+@task(
+    name="Shift traffic",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=0.5,
+    retry_condition_fn=is_passing,
+)
+def shift_traffic(platform: Platform, split: Split) -> None:
+    with effect("shift traffic", split=split):
+        platform.shift_traffic(split)
+
+
+def read_main_release(platform: Platform) -> Release | None:
+    """The release that has most of the traffic; None when none has any."""
+    split = platform.read_traffic()
+    known = {release.id: release for release in platform.read_releases()}
+    return known.get(max(split, key=lambda id: split[id])) if split else None
+
+
+def mix_in(before: Split, release_id: str, percent: int) -> Split:
+    """`percent` for the new release, the rest for those before in their old proportion. Whole, adding up to 100."""
+    others = {id: share for id, share in before.items() if id != release_id}
+    rest = 100 - percent if others else 0
+    total = sum(others.values())
+    split = {id: share * rest // total for id, share in others.items()}
+    if others:
+        split[max(others, key=lambda id: others[id])] += rest - sum(split.values())
+    return {id: share for id, share in {**split, release_id: 100 - rest}.items() if share}

@@ -1,0 +1,16 @@
+"""What a version may be called: it becomes a tag, a path and part of a URL."""
+
+import re
+
+from blocks.errors import BadParameter
+
+PATTERN = r"^[A-Za-z0-9](\.?[A-Za-z0-9_+-]){0,63}$"
+MOST_CHARACTERS = 64
+_ALLOWED = "1 to 64 letters, digits, single dots, pluses, dashes and underscores, beginning with a letter or digit"
+
+
+def check_version(version: str, parameter: str = "version") -> str:
+    """The version itself. Raises BadParameter."""
+    if len(version) > MOST_CHARACTERS or not re.fullmatch(PATTERN, version):
+        raise BadParameter(parameter, version, _ALLOWED)
+    return version
