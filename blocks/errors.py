@@ -68,9 +68,7 @@ class EnvironmentBusy(Refused):
 
 
 class LedgerUnreachable(Refused):
-    hint = (
-        "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
-    )
+    hint = "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
 
 
 class ServiceIsUnhealthy(BackstopError):

@@ -14,9 +14,7 @@ class Limits(Block):
 
     _block_type_name = "Limits"
     _block_type_slug = "limits"
-    _description = (
-        "How many errors, how slow and how long unseen a new release may be before it is rolled back."
-    )
+    _description = "How many errors, how slow and how long unseen a new release may be before it is rolled back."
 
     error_rate: float = Field(
         default=0.01, ge=0.0001, le=0.9, description="Bad when more than this share of the requests fails."

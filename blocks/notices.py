@@ -13,9 +13,7 @@ class Notices(Block):
 
     _block_type_name = "Notices"
     _block_type_slug = "notices"
-    _description = (
-        "Where messages about runs go: Slack, Telegram, e-mail, webhooks and whatever else apprise speaks."
-    )
+    _description = "Where messages about runs go: Slack, Telegram, e-mail, webhooks and whatever else apprise speaks."
 
     channels: list[Secret] = Field(
         default_factory=list,

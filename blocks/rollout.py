@@ -29,39 +29,23 @@ class Rollout(Block):
 
     _block_type_name = "Rollout"
     _block_type_slug = "rollout"
-    _description = (
-        "The steps in which a release gets traffic, how long it is watched, and what must hold before."
-    )
+    _description = "The steps in which a release gets traffic, how long it is watched, and what must hold before."
 
     steps: list[int] = Field(default=[10, 50, 100], description="Percent of the traffic; rises to 100.")
-    step_seconds: float = Field(
-        default=30, ge=0, le=3600, description="How long each step but the last is watched."
-    )
+    step_seconds: float = Field(default=30, ge=0, le=3600, description="How long each step but the last is watched.")
     window_seconds: float = Field(default=300, ge=1, le=86400, description="How long all traffic is watched.")
     hotfix_window_seconds: float = Field(default=900, ge=1, le=86400, description="The same, for a hotfix.")
-    baseline_seconds: float = Field(
-        default=2, ge=0.2, le=300, description="How long the service is measured before."
-    )
-    start_seconds: float = Field(
-        default=120, ge=1, le=3600, description="How long a release may take to start."
-    )
-    keep_releases: int = Field(
-        default=1, ge=0, le=20, description="Previous releases kept running for a rollback."
-    )
-    staging: str | None = Field(
-        default=None, description="Environment that must have run the version before."
-    )
+    baseline_seconds: float = Field(default=2, ge=0.2, le=300, description="How long the service is measured before.")
+    start_seconds: float = Field(default=120, ge=1, le=3600, description="How long a release may take to start.")
+    keep_releases: int = Field(default=1, ge=0, le=20, description="Previous releases kept running for a rollback.")
+    staging: str | None = Field(default=None, description="Environment that must have run the version before.")
     deployer: Literal["platform", "tag"] = Field(
         default="platform",
         description="`platform`: Backstop starts it. `tag`: pushing the tag makes CI deploy it.",
     )
     least_free_disk_mb: int = Field(default=500, ge=0, description="Free disk that the platform must have.")
-    backup_folder: str | None = Field(
-        default=None, description="Folder that holds the environment's backups."
-    )
-    backup_hours: float = Field(
-        default=24, gt=0, le=24 * 365, description="Age of the newest backup at the most."
-    )
+    backup_folder: str | None = Field(default=None, description="Folder that holds the environment's backups.")
+    backup_hours: float = Field(default=24, gt=0, le=24 * 365, description="Age of the newest backup at the most.")
     freezes: list[Freeze] = Field(default_factory=list, description="When nothing is deployed.")
 
     @field_validator("steps")

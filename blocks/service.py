@@ -39,12 +39,8 @@ class SmokeStep(BaseModel):
     body: str | None = Field(default=None, description="Plain body, instead of a JSON one.")
     sign: Signature | None = Field(default=None, description="How the body is signed.")
     expect: int = Field(default=200, ge=100, le=599, description="Status that it must answer.")
-    expect_json: dict[str, Any] = Field(
-        default_factory=dict, description="Members that the answer must have."
-    )
-    keep: dict[str, str] = Field(
-        default_factory=dict, description="Name → member of the answer, for later steps."
-    )
+    expect_json: dict[str, Any] = Field(default_factory=dict, description="Members that the answer must have.")
+    keep: dict[str, str] = Field(default_factory=dict, description="Name → member of the answer, for later steps.")
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "SmokeStep":
@@ -63,21 +59,11 @@ class Service(Block):
     _description = "Where a service answers, its health checks, critical endpoints and smoke test."
 
     url: Address = Field(description="Address that users reach, through the traffic split.")
-    health: Path = Field(
-        default="/health", description="Answers 200 when healthy; its JSON may name the version."
-    )
-    detailed_health: Path | None = Field(
-        default=None, description="Answers 200 with `components` and their status."
-    )
-    version: Path | None = Field(
-        default=None, description="Answers JSON with `version`, as the release tag says it."
-    )
-    critical: list[Path] = Field(
-        default_factory=list, max_length=50, description="Must not answer 500 or more."
-    )
-    smoke: list[SmokeStep] = Field(
-        default_factory=list, max_length=50, description="What a person would try."
-    )
+    health: Path = Field(default="/health", description="Answers 200 when healthy; its JSON may name the version.")
+    detailed_health: Path | None = Field(default=None, description="Answers 200 with `components` and their status.")
+    version: Path | None = Field(default=None, description="Answers JSON with `version`, as the release tag says it.")
+    critical: list[Path] = Field(default_factory=list, max_length=50, description="Must not answer 500 or more.")
+    smoke: list[SmokeStep] = Field(default_factory=list, max_length=50, description="What a person would try.")
     response_seconds: float = Field(default=1.0, gt=0, le=60, description="Slower than this is not healthy.")
     certificate_days: int = Field(default=14, ge=0, le=398, description="Least days a certificate must last.")
     timeout: float = Field(default=5.0, gt=0, le=60, description="Seconds that one request may take.")

@@ -112,7 +112,9 @@ def _differences(title: str, saved: Block | None, wanted: Block) -> list[str]:
     if saved is None:
         return [f"{title}: new"]
     old = saved.model_dump(mode="json", by_alias=True)
-    return [f"{title}.{field}: {old.get(field)!r} → {new[field]!r}" for field in _own(new) if old.get(field) != new[field]]
+    return [
+        f"{title}.{field}: {old.get(field)!r} → {new[field]!r}" for field in _own(new) if old.get(field) != new[field]
+    ]
 
 
 def _own(fields: Iterable[str]) -> list[str]:

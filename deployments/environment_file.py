@@ -88,7 +88,9 @@ def _read_part(part: str, content: Any, parts: dict[str, Block]) -> list[str]:
     if kind not in kinds:
         return [f"{part}.type: {kind!r}; allowed: {', '.join(kinds)}"]
     block = kinds[kind]
-    unknown = [f"{part}.{name}: unknown field; allowed: {_fields(block)}" for name in fields if name not in block.model_fields]
+    unknown = [
+        f"{part}.{name}: unknown field; allowed: {_fields(block)}" for name in fields if name not in block.model_fields
+    ]
     if unknown:
         return unknown
     try:

@@ -75,9 +75,7 @@ def deploy(
 
     with locked(environment):
         confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix))
-        announce(
-            environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.current_version}."
-        )
+        announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.current_version}.")
         judge = _prepare_judge(environment, plan)
         with (
             armed(withdraw_release_tag, f"the tag {version}", version=version, existed=plan.tag_exists),
@@ -97,9 +95,7 @@ def deploy(
 @procedure("roll-back-deploy", run_name="roll back {environment}")
 def roll_back_deploy(
     environment: Environment,
-    to: Annotated[
-        str, Field(max_length=64, description="Version to return to; empty for the last good one.")
-    ] = "",
+    to: Annotated[str, Field(max_length=64, description="Version to return to; empty for the last good one.")] = "",
     cause: Annotated[str, Field(max_length=2000, description="Why, for the post-mortem.")] = "",
     before: Annotated[
         TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")
@@ -172,14 +168,13 @@ def _roll_out(environment: Environment, plan: DeployPlan, release: Release, judg
             progress.mark(f"{percent} %")
             if plan.deployer == "platform":
                 shift_traffic(environment.platform, mix_in(plan.before.split, release.id, percent))
-            last = percent == 100
             _watch(
                 environment,
                 release,
                 judge,
                 progress,
-                control=[] if last else control,
-                seconds=plan.window_seconds if last else plan.step_seconds,
+                control=[] if percent == 100 else control,
+                seconds=plan.window_seconds if percent == 100 else plan.step_seconds,
             )
     progress.finish()
 
@@ -206,6 +201,7 @@ def _watch(
             control,
             environment.service.health,
             seconds=seconds,
+            last=not control,
             on_reading=on_reading,
         )
     _refuse(verdict)

@@ -15,9 +15,7 @@ from tasks.ledger import current_run
 @procedure("health-check", run_name="health of {environment}")
 def health_check(
     environment: Environment,
-    requested_by: Annotated[
-        str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")
-    ] = "",
+    requested_by: Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")] = "",
 ) -> str:
     """Application, components, database, Redis, webhook, critical endpoints, response time and certificate."""
     checks = check_health(environment)

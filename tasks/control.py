@@ -25,9 +25,7 @@ class Control:
     def see(self, at: float, samples: dict[str, Sample]) -> None:
         """`samples`: release id → sample; without one that did not answer."""
         counts = added(
-            counted_since(self._last[release], sample)
-            for release, sample in samples.items()
-            if release in self._last
+            counted_since(self._last[release], sample) for release, sample in samples.items() if release in self._last
         )
         self._last.update(samples)
         self._recent.append((at, counts))

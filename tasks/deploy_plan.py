@@ -62,9 +62,7 @@ def plan_deploy(environment: Environment, version: str, commit: str, hotfix: boo
         window_seconds=rollout.hotfix_window_seconds if hotfix else rollout.window_seconds,
         deployer=rollout.deployer,
         notes=[] if weighted else ["No gradual shift here: 0 → 100 %."],
-        prerequisites=check_prerequisites(
-            environment, version, found, main.version if main else None, hotfix
-        ),
+        prerequisites=check_prerequisites(environment, version, found, main.version if main else None, hotfix),
     )
 
 
@@ -81,9 +79,7 @@ def read_traffic_before(platform: Platform, version: str) -> TrafficBefore:
 def publish_plan(plan: DeployPlan) -> None:
     """Show the plan on the run's page, and record its fingerprint."""
     current_run().record("plan made", fingerprint=plan.fingerprint, version=plan.version, commit=plan.commit)
-    current_run().facts.update(
-        version=plan.version, commit=plan.commit, changes=plan.changes, plan=plan.fingerprint
-    )
+    current_run().facts.update(version=plan.version, commit=plan.commit, changes=plan.changes, plan=plan.fingerprint)
     create_markdown_artifact(_page(plan), key="plan", description=f"Plan {plan.fingerprint}")
 
 

@@ -38,13 +38,9 @@ def check_health(environment: Environment) -> list[Check]:
     if service.detailed_health:
         checks += _check_components(service, url)
     if database := environment.database:
-        checks.append(
-            _timed("database", lambda: f"select now() → {database.read_time()}", "Is PostgreSQL up?")
-        )
+        checks.append(_timed("database", lambda: f"select now() → {database.read_time()}", "Is PostgreSQL up?"))
     if cache := environment.cache:
-        checks.append(
-            _timed("redis", lambda: _answered(cache.ping()), "Is Redis up, and its password right?")
-        )
+        checks.append(_timed("redis", lambda: _answered(cache.ping()), "Is Redis up, and its password right?"))
     checks += _check_critical(service, url)
     checks += [_check_webhook(service, url, step.name) for step in service.smoke if step.sign]
     if url.startswith("https://"):
@@ -96,9 +92,7 @@ def _check_app(service: Service, url: str) -> Check:
     check = _timed("app", lambda: _says(_get(service, url, service.health), 200), "Read the service's log.")
     if check.passed and check.milliseconds > service.response_seconds * 1000:
         detail = f"answered after {check.milliseconds:.0f} ms; {service.response_seconds:g} s are allowed"
-        return check.model_copy(
-            update={"passed": False, "detail": detail, "hint": "Look for load or slow queries."}
-        )
+        return check.model_copy(update={"passed": False, "detail": detail, "hint": "Look for load or slow queries."})
     return check
 
 
@@ -127,11 +121,7 @@ def _check_components(service: Service, url: str) -> list[Check]:
             for name, part in components.items()
         ]
     except (BackstopError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return [
-            Check(
-                name="detailed health", passed=False, detail=str(error)[:200], hint="Read the service's log."
-            )
-        ]
+        return [Check(name="detailed health", passed=False, detail=str(error)[:200], hint="Read the service's log.")]
 
 
 def _check_critical(service: Service, url: str) -> list[Check]:
@@ -173,9 +163,7 @@ def _timed(name: str, look: Callable[[], str], hint: str) -> Check:
     except OSError as error:
         detail, passed = f"{type(error).__name__}: {error}"[:200], False
     milliseconds = (time.monotonic() - began) * 1000
-    return Check(
-        name=name, passed=passed, detail=detail, hint="" if passed else hint, milliseconds=milliseconds
-    )
+    return Check(name=name, passed=passed, detail=detail, hint="" if passed else hint, milliseconds=milliseconds)
 
 
 def _get(service: Service, url: str, path: str) -> httpx.Response:

@@ -122,12 +122,12 @@ class Judge:
             return self._verdict("not measurable", f"No metrics for {unseen:.0f} s. {self._trouble}".strip())
         return None
 
-    def close_window(self) -> Verdict:
-        """The verdict at the window's end."""
+    def close_window(self, last: bool = True) -> Verdict:
+        """The verdict at the window's end. Only the last one has to show enough requests to call it good."""
         if verdict := self.verdict():
             return verdict
         seconds = self._now - self._opened_at
-        if self._counts.requests < self.limits.minimum_samples:
+        if last and self._counts.requests < self.limits.minimum_samples:
             reason = (
                 f"Only {self._counts.requests:.0f} requests in {seconds:.0f} s; "
                 f"fewer than {self.limits.minimum_samples} say nothing. {self._trouble}"
@@ -169,9 +169,7 @@ class Judge:
             f"in {seconds:.0f} s, p95 {_seconds(counts.p95)}."
         )
         if not self._slow_bounds(counts):
-            sentence += (
-                f" Slowness was not judged: no histogram bound at or above {self._slow_limit():.3g} s."
-            )
+            sentence += f" Slowness was not judged: no histogram bound at or above {self._slow_limit():.3g} s."
         return sentence
 
     def _verdict(self, outcome: Literal["good", "bad", "not measurable"], reason: str) -> Verdict:

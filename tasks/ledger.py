@@ -98,9 +98,7 @@ class Run:
 def current_run() -> Run:
     run = _current.get()
     if run is None:
-        raise BackstopError(
-            "This step was called outside of a procedure.", "Start the procedure that it belongs to."
-        )
+        raise BackstopError("This step was called outside of a procedure.", "Start the procedure that it belongs to.")
     return run
 
 

@@ -17,9 +17,7 @@ from tasks.watch import Watch
 
 # Never retried: a failed look means "unknown" here, and that is an answer.
 @task(cache_policy=NO_CACHE)
-def measure_baseline(
-    metrics: Metrics, releases: list[Release], seconds: float, minimum_samples: int
-) -> Baseline:
+def measure_baseline(metrics: Metrics, releases: list[Release], seconds: float, minimum_samples: int) -> Baseline:
     """What the releases that carry the traffic do now: a look of `seconds`, or all that they
     counted since they started where the look saw fewer than `minimum_samples` requests.
     """
@@ -57,9 +55,11 @@ def monitor_release(
     health_path: str,
     *,
     seconds: float,
+    last: bool,
     on_reading: Callable[[Reading], None],
 ) -> Verdict:
     """Judge `release` for one window of `seconds`, earlier when it is bad.
+    Only the `last` window of a rollout has to bring enough requests.
 
     `control`: the releases that have traffic beside it; empty when it has all. `judge` lives
     as long as the rollout. What `on_reading` raises ends the watch at once and is let through.
@@ -73,4 +73,4 @@ def monitor_release(
             if verdict := judge.verdict():
                 return verdict
             if look.at >= until:
-                return judge.close_window()
+                return judge.close_window(last)

@@ -42,9 +42,7 @@ def check_prerequisites(
         _line("disk", lambda: _enough_disk(environment)),
     ]
     if rollout.staging and hotfix:
-        lines.append(
-            Prerequisite(name="staging ran it", met=True, detail=f"waived: hotfix ({rollout.staging})")
-        )
+        lines.append(Prerequisite(name="staging ran it", met=True, detail=f"waived: hotfix ({rollout.staging})"))
     elif rollout.staging:
         lines.append(_line("staging ran it", lambda: _ran_in(rollout.staging or "", version)))
     if environment.source.ci_url and commit:

@@ -66,9 +66,7 @@ def wait_for_release(platform: Platform, release_id: str, seconds: float) -> Rel
         if release.state != "starting":
             raise ReleaseIsBad(f"Release {release.version} did not start: {release.detail or release.state}.")
         if time.monotonic() >= deadline:
-            raise ReleaseIsBad(
-                f"Release {release.version} was not healthy within {seconds:g} s of its start."
-            )
+            raise ReleaseIsBad(f"Release {release.version} was not healthy within {seconds:g} s of its start.")
         time.sleep(0.1)
 
 

@@ -29,9 +29,7 @@ def publish_report(run: Run, ending: str, message: str) -> None:
     Evidence.from_surroundings().write_once(
         f"reports/{folder}/{run.id}.json", json.dumps(report, indent=2, default=str)
     )
-    create_markdown_artifact(
-        _page(run, ending, message), key="report", description=f"{run.procedure}: {ending}"
-    )
+    create_markdown_artifact(_page(run, ending, message), key="report", description=f"{run.procedure}: {ending}")
 
 
 def _page(run: Run, ending: str, message: str) -> str:

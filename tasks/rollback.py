@@ -63,9 +63,7 @@ def find_good_release(environment: Environment, to: str) -> Release:
         named = [release for release in releases if release.version == to and release.state != "failed"]
         if not named:
             known = sorted({release.version for release in releases if release.state != "failed"})
-            raise BadParameter(
-                "to", to, f"a version that the platform still knows: {', '.join(known) or 'none'}"
-            )
+            raise BadParameter("to", to, f"a version that the platform still knows: {', '.join(known) or 'none'}")
         return named[0]
     main = read_main_release(environment.platform)
     bad = _rolled_back_versions(environment.environment)

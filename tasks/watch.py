@@ -40,9 +40,7 @@ class Watch:
         self._closing = Event()
 
     def __enter__(self) -> Self:
-        hanging_probes = (
-            math.ceil(self._limits.probes_per_second * HTTP_TIMEOUT) if self._limits.probes else 0
-        )
+        hanging_probes = math.ceil(self._limits.probes_per_second * HTTP_TIMEOUT) if self._limits.probes else 0
         self._looks = ThreadPoolExecutor(len(self._control) + 2, "look")
         self._probes = ThreadPoolExecutor(1 + hanging_probes, "probe")
         if self._limits.probes:

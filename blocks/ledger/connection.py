@@ -57,9 +57,7 @@ def migrate(connection: Connection) -> list[str]:
         )
         applied = {row["name"] for row in connection.execute("SELECT name FROM schema_file")}
         scripts = sorted(files("blocks.ledger").joinpath("schema").iterdir(), key=lambda script: script.name)
-        pending = [
-            script for script in scripts if script.name not in applied and script.name.endswith(".sql")
-        ]
+        pending = [script for script in scripts if script.name not in applied and script.name.endswith(".sql")]
         for script in pending:
             connection.execute(script.read_text().encode())
             connection.execute("INSERT INTO schema_file (name) VALUES (%s)", [script.name])

@@ -40,9 +40,7 @@ class Fence:
         while not self._try_lock():
             self._evict_silent_holder()
             if time.monotonic() >= deadline:
-                raise EnvironmentBusy(
-                    *_describe(self.environment, read_holder(self.connection, self.environment))
-                )
+                raise EnvironmentBusy(*_describe(self.environment, read_holder(self.connection, self.environment)))
             time.sleep(0.1)
         if not leftovers:
             self._refuse_leftovers()

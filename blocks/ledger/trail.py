@@ -66,9 +66,7 @@ def anchor(connection: Connection, evidence: Evidence) -> None:
     """Keep the newest head outside the ledger, where a later one never replaces it."""
     sequence, digest = read_head(connection)
     if sequence:
-        evidence.write_once(
-            f"audit/head-{sequence:012d}.json", json.dumps({"sequence": sequence, "hash": digest})
-        )
+        evidence.write_once(f"audit/head-{sequence:012d}.json", json.dumps({"sequence": sequence, "hash": digest}))
 
 
 def verify(connection: Connection, evidence: Evidence) -> list[str]:

@@ -26,9 +26,7 @@ class PrometheusEndpoint(Metrics):
     _block_type_slug = "prometheus-endpoint"
     _description = "Reads a release's own /metrics page."
 
-    path: str = Field(
-        default="/metrics", pattern=r"^/\S*$", description="Where the release shows its counters."
-    )
+    path: str = Field(default="/metrics", pattern=r"^/\S*$", description="Where the release shows its counters.")
     requests: str = Field(default="http_requests_total", min_length=1, description="Counter of requests.")
     status_label: str = Field(
         default="status", min_length=1, description="Its label with the HTTP status, as 503 or as 5xx."
@@ -62,9 +60,7 @@ class PrometheusEndpoint(Metrics):
             raise Unreachable(f"{url} answers {answer.status} instead of metrics.")
         # Only the lines that matter: parsing five megabytes would take longer than the timeout.
         names = (self.requests.removesuffix("_total"), self.latency or self.requests)
-        lines = [
-            line for line in answer.body.decode(errors="replace").split("\n") if any(n in line for n in names)
-        ]
+        lines = [line for line in answer.body.decode(errors="replace").split("\n") if any(n in line for n in names)]
         try:
             return list(text_string_to_metric_families("\n".join(lines) + "\n"))
         except (ValueError, KeyError, IndexError) as error:
@@ -87,9 +83,7 @@ class PrometheusEndpoint(Metrics):
         known = [family for family in families if family.name in family_names | {name}]
         series = [one for family in known for one in family.samples if one.name == name]
         if not series and (not known or any(family.samples for family in known)):
-            raise Unreachable(
-                f"The release's metrics have no series '{name}'.", "No data is not zero: check its name."
-            )
+            raise Unreachable(f"The release's metrics have no series '{name}'.", "No data is not zero: check its name.")
         for one in series:
             if not (math.isfinite(one.value) and one.value >= 0):
                 raise Unreachable(f"The release's metrics say {name} = {one.value}, which no counter can be.")
@@ -111,6 +105,4 @@ def _number(text: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise Unreachable(
-            f"The series '{name}' has a bucket bound '{text[:20]}', which is no number."
-        ) from None
+        raise Unreachable(f"The series '{name}' has a bucket bound '{text[:20]}', which is no number.") from None

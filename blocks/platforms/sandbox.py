@@ -72,9 +72,7 @@ class SandboxPlatform(Platform):
         address = resolve(self.url).rstrip("/") + path
         headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()}
         try:
-            with httpx.Client(
-                headers=headers, timeout=self.timeout, verify=_tls(), trust_env=False
-            ) as client:
+            with httpx.Client(headers=headers, timeout=self.timeout, verify=_tls(), trust_env=False) as client:
                 answer = client.request(method, address, **content)
         except httpx.TimeoutException:
             raise Unreachable(f"{self._named} did not answer within {self.timeout:g} s.", _LOOK) from None

@@ -18,20 +18,14 @@ class GitRepository(Block):
 
     _block_type_name = "Git repository"
     _block_type_slug = "git-repository"
-    _description = (
-        "A clone of the service's repository, the remote that its tags go to, and the CI of its commits."
-    )
+    _description = "A clone of the service's repository, the remote that its tags go to, and the CI of its commits."
 
     folder: str = Field(description="Folder of the repository or of a clone of it; may be a reference.")
-    remote: str = Field(
-        default="", pattern=r"^[A-Za-z0-9_.-]*$", description="Remote that tags are pushed to."
-    )
+    remote: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]*$", description="Remote that tags are pushed to.")
     ci_url: Address | None = Field(
         default=None, description="API address of the repository at its host, as https://…/repos/OWNER/NAME."
     )
-    ci_token: Secret | None = Field(
-        default=None, description="Reference to a token that may read check runs."
-    )
+    ci_token: Secret | None = Field(default=None, description="Reference to a token that may read check runs.")
 
     def read_commit(self, revision: str) -> str | None:
         """The full commit id that a tag or revision names; None when there is none."""
@@ -51,9 +45,7 @@ class GitRepository(Block):
         """An annotated tag, pushed when there is a remote. Repeating it changes nothing."""
         if self.read_tag(version) is None:
             author = ("-c", "user.name=Backstop", "-c", "user.email=backstop@localhost")
-            self._must(
-                *author, "tag", "--annotate", "--message", message, "--end-of-options", version, commit
-            )
+            self._must(*author, "tag", "--annotate", "--message", message, "--end-of-options", version, commit)
         if self.remote:
             self._must("push", "--quiet", self.remote, f"refs/tags/{version}")
 

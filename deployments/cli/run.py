@@ -31,12 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("procedure", help="as deploy, roll-back-deploy, health-check")
     parser.add_argument("environment", help="as shop-production")
     parser.add_argument(
-        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the procedure"
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the procedure",
     )
     parser.add_argument("--plan", action="store_true", help="show the plan, change nothing (implies --wait)")
     parser.add_argument("--wait", action="store_true", help="follow the run to its ending")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this long; the run goes on")
-    parser.add_argument("--idempotency-key", metavar="KEY", help="the same key again gives the same run, as a CI job's id")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="stop waiting after this long; the run goes on"
+    )
+    parser.add_argument(
+        "--idempotency-key", metavar="KEY", help="the same key again gives the same run, as a CI job's id"
+    )
     parser.add_argument("--json", action="store_true", help="print the result for programs")
 
 
@@ -62,7 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _prepare(api: PrefectApi, arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     deployment = api.read_deployment(arguments.procedure)
     if deployment is None:
-        raise Usage(f"There is no procedure '{arguments.procedure}'.", f"There are: {', '.join(api.read_procedures())}.")
+        raise Usage(
+            f"There is no procedure '{arguments.procedure}'.",
+            f"There are: {', '.join(api.read_procedures())}.",
+        )
     fields = deployment["parameter_openapi_schema"]["properties"]
     known = fields["environment"].get("enum")
     if known is not None and arguments.environment not in known:
@@ -72,7 +84,10 @@ def _prepare(api: PrefectApi, arguments: argparse.Namespace) -> tuple[str, dict[
         name, equals, value = text.partition("=")
         if not equals or name not in fields or name == "environment":
             others = ", ".join(field for field in fields if field != "environment")
-            raise Usage(f"'{text[:80]}' is no parameter of {arguments.procedure}.", f"There are: {others} (NAME=VALUE).")
+            raise Usage(
+                f"'{text[:80]}' is no parameter of {arguments.procedure}.",
+                f"There are: {others} (NAME=VALUE).",
+            )
         parameters[name] = _converted(name, value, fields[name])
     if "plan_only" in fields and arguments.plan:
         parameters["plan_only"] = True
@@ -96,7 +111,13 @@ def _converted(name: str, value: str, field: dict[str, Any]) -> Any:
 def _show(arguments: argparse.Namespace, run_id: str, api: PrefectApi, ended: Ended | None) -> int:
     code = CODES.get(ended.ending, ExitCode.NEEDS_A_HUMAN) if ended else ExitCode.TIMEOUT
     if arguments.json:
-        result = {"run": run_id, "link": api.link(run_id), "ending": None, "message": "", "exit_code": int(code)}
+        result = {
+            "run": run_id,
+            "link": api.link(run_id),
+            "ending": None,
+            "message": "",
+            "exit_code": int(code),
+        }
         if ended:
             result.update(ending=ended.ending, message=ended.message)
         elif not arguments.wait:

@@ -132,10 +132,7 @@ async def _client_gone(receive: Receive) -> None:
 
 def _end_to_end(headers: Headers) -> Headers:
     named = {
-        name.strip().lower()
-        for key, value in headers
-        if key.lower() == b"connection"
-        for name in value.split(b",")
+        name.strip().lower() for key, value in headers if key.lower() == b"connection" for name in value.split(b",")
     }
     left_out = _HOP_BY_HOP | _ANSWERED_HERE | named
     return [(name, value) for name, value in headers if name.lower() not in left_out]

@@ -30,9 +30,7 @@ def free_port(taken: Container[int]) -> int:
     raise OSError("no free port")
 
 
-def begin(
-    argv: list[str], checkout: Path, log: Path, variables: dict[str, str], port: int
-) -> subprocess.Popen[bytes]:
+def begin(argv: list[str], checkout: Path, log: Path, variables: dict[str, str], port: int) -> subprocess.Popen[bytes]:
     """Start a replica with nothing but its variables in its environment.
 
     Raises OSError when the program cannot be started.

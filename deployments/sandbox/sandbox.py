@@ -102,9 +102,7 @@ class Sandbox:
             if release is None or not release.alive:
                 return
             if release_id in self.state.traffic:
-                raise Refusal(
-                    409, f"release {release_id} has {self.state.traffic[release_id]} % of the traffic"
-                )
+                raise Refusal(409, f"release {release_id} has {self.state.traffic[release_id]} % of the traffic")
             release.stopping = True
             await self.store.save()
             keeper = self._keepers[release_id]

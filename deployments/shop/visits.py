@@ -63,9 +63,7 @@ def read_visits(path: Path, since: float = 0.0) -> Iterator[Visit]:
 
 def failures_without_fault(visits: Iterable[Visit]) -> list[Visit]:
     """Those that nobody had planned: a status of 500 or more, or no answer, and no mark of a fault."""
-    return [
-        visit for visit in visits if visit.fault is None and (visit.status is None or visit.status >= 500)
-    ]
+    return [visit for visit in visits if visit.fault is None and (visit.status is None or visit.status >= 500)]
 
 
 def _open_oldest_first(path: Path, files: ExitStack) -> list[IO[str]]:

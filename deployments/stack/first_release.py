@@ -73,8 +73,7 @@ def _with_port(url: str, port: int) -> str:
 def _renew(control: httpx.Client, split: dict[str, int]) -> None:
     releases = {release["id"]: release for release in _ask(control, "GET", "/releases")["releases"]}
     renewed = {
-        _start(control, releases[old]["version"], releases[old]["commit"]): percent
-        for old, percent in split.items()
+        _start(control, releases[old]["version"], releases[old]["commit"]): percent for old, percent in split.items()
     }
     _ask(control, "PUT", "/traffic", {"split": renewed})
     for old in split:
@@ -106,7 +105,5 @@ def _wait_until_ready(control: httpx.Client) -> None:
 def _ask(control: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     answer = control.request(method, path, json=body)
     if not answer.is_success:
-        raise BackstopError(
-            f"The sandbox answered {answer.status_code} to {method} {path}: {answer.text[:200]}"
-        )
+        raise BackstopError(f"The sandbox answered {answer.status_code} to {method} {path}: {answer.text[:200]}")
     return answer.json() if answer.content else None

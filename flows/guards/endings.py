@@ -35,10 +35,7 @@ def describe(run: Run, ending: Ending, error: BaseException) -> str:
     if ending is Ending.ROLLED_BACK:
         return f"{happened} Put back: {', '.join(run.undone)}. The state before was verified."
     if ending is Ending.NEEDS_A_HUMAN:
-        left = (
-            " ".join(run.failed_undos)
-            or "It changed something that has no undo; read the audit trail of this run."
-        )
+        left = " ".join(run.failed_undos) or "It changed something that has no undo; read the audit trail of this run."
         return f"{happened} {left}"
     if ending is Ending.LEFT_TO_RECOVER:
         return f"{happened} What it had armed is recover's to put back."

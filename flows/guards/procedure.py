@@ -87,12 +87,8 @@ def _run_inside(act: Callable[[], str]) -> State[object]:
     except BackstopError as error:
         return as_state(Ending.NEEDS_A_HUMAN, str(error))
     except Exception as error:
-        get_run_logger().exception(
-            "A step of %s failed in a way that nobody foresaw", current_run().procedure
-        )
-        return as_state(
-            Ending.NEEDS_A_HUMAN, f"An unexpected {type(error).__name__}; the log has the details."
-        )
+        get_run_logger().exception("A step of %s failed in a way that nobody foresaw", current_run().procedure)
+        return as_state(Ending.NEEDS_A_HUMAN, f"An unexpected {type(error).__name__}; the log has the details.")
 
 
 def _explain(run: Run, error: BaseException) -> tuple[Ending, str]:

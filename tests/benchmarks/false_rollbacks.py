@@ -61,9 +61,7 @@ def judge_real(traffic: Traffic, seconds: float, seed: int) -> Verdict:
         new = services.enter_context(
             ReleaseService("new", traffic.visitors, traffic.error_rate, traffic.slowness, seed)
         )
-        old = services.enter_context(
-            ReleaseService("old", traffic.visitors, BACKGROUND, natural, seed + 1_000_000)
-        )
+        old = services.enter_context(ReleaseService("old", traffic.visitors, BACKGROUND, natural, seed + 1_000_000))
         for _ in range(2000):
             old.visit()
         baseline = measure_baseline.fn(metrics, [old.release], 0.1, limits.minimum_samples)

@@ -5,9 +5,7 @@ from tasks.counting import Counts, added, counted_since
 
 
 def sample(requests: float, errors: float = 0, **slower: float) -> Sample:
-    return Sample(
-        at=0, requests=requests, errors=errors, slower={float(k[1:]) / 100: v for k, v in slower.items()}
-    )
+    return Sample(at=0, requests=requests, errors=errors, slower={float(k[1:]) / 100: v for k, v in slower.items()})
 
 
 def test_counts_what_came_since() -> None:

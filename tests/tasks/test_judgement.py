@@ -52,9 +52,7 @@ class Rollout:
         self.now += 0.5
         return reading
 
-    def watch(
-        self, seconds: float, error_rate: float = 0.0, took: float = 0.04, requests: int = 10
-    ) -> Verdict:
+    def watch(self, seconds: float, error_rate: float = 0.0, took: float = 0.04, requests: int = 10) -> Verdict:
         server, end = Server(), self.now + seconds
         while self.now <= end:
             self.look(server.serve(self.now, requests, error_rate, took))

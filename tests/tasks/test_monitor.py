@@ -34,9 +34,7 @@ def watch(
     metrics: PrometheusEndpoint = METRICS,
 ) -> Verdict:
     judge = Judge(limits or Limits(read_interval=0.1), Baseline())
-    return monitor_release.fn(
-        judge, metrics, release, control or [], "/health", seconds=seconds, on_reading=on_reading
-    )
+    return monitor_release.fn(judge, metrics, release, control or [], "/health", seconds=seconds, on_reading=on_reading)
 
 
 def hang(handler: Handler) -> None:

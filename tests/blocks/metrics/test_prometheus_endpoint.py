@@ -108,9 +108,7 @@ def drip(handler: Handler, first: bytes) -> None:
 
 
 @pytest.mark.parametrize("respond", [hang, drip_headers, drip_body])
-def test_the_time_limit_holds_for_the_whole_read(
-    service: ReleaseService, respond: Callable[[Handler], None]
-) -> None:
+def test_the_time_limit_holds_for_the_whole_read(service: ReleaseService, respond: Callable[[Handler], None]) -> None:
     service.special["/metrics"] = respond
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"no whole answer within 0\.3 s"):

@@ -24,9 +24,7 @@ def builds(repository: Path) -> list[Build]:
 
 
 @pytest.fixture(scope="session")
-def daemon(
-    tmp_path_factory: pytest.TempPathFactory, repository: Path, builds: list[Build]
-) -> Iterator[Daemon]:
+def daemon(tmp_path_factory: pytest.TempPathFactory, repository: Path, builds: list[Build]) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path_factory.mktemp("sandbox") / "folder", repository)
     yield daemon
     daemon.end()

@@ -189,9 +189,7 @@ class PlatformContract:
         assert subject.platform.read_traffic() == {release.id: 100}
 
     @pytest.mark.parametrize("percents", [(60, 60), (50, 40), (100, 0), (110, -10)])
-    def test_percentages_that_do_not_add_up_are_refused(
-        self, subject: Subject, percents: tuple[int, int]
-    ) -> None:
+    def test_percentages_that_do_not_add_up_are_refused(self, subject: Subject, percents: tuple[int, int]) -> None:
         old, new = subject.start(subject.good), subject.start(subject.better)
         subject.platform.shift_traffic({old.id: 100})
         with pytest.raises(RefusedByPlatform):
@@ -304,9 +302,7 @@ class PlatformContract:
     # No answer
 
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-    def test_no_answer_in_time_is_unreachable(
-        self, subject: Subject, call: Callable[[Platform], object]
-    ) -> None:
+    def test_no_answer_in_time_is_unreachable(self, subject: Subject, call: Callable[[Platform], object]) -> None:
         began = monotonic()
         with pytest.raises(Unreachable) as unreachable:
             call(subject.silent)

@@ -74,9 +74,7 @@ class TestFrontDoor:
         assert answer.headers["X-Release"] == release.id
         assert "broke off" in answer.json()["error"]
 
-    def test_a_release_that_is_silent_is_a_504(
-        self, tmp_path: Path, repository: Path, builds: list[Build]
-    ) -> None:
+    def test_a_release_that_is_silent_is_a_504(self, tmp_path: Path, repository: Path, builds: list[Build]) -> None:
         daemon = Daemon(tmp_path / "folder", repository, answer_timeout=0.3)
         try:
             release = start(daemon, builds[0])

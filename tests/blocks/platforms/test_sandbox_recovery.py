@@ -126,9 +126,7 @@ class TestDeath:
             eventually(lambda: httpx.get(subject.address).is_success)
         assert subject.read(release.id).state == "running"
 
-    def test_sigterm_ends_everything_and_the_next_daemon_brings_it_back(
-        self, own: Daemon, builds: list[Build]
-    ) -> None:
+    def test_sigterm_ends_everything_and_the_next_daemon_brings_it_back(self, own: Daemon, builds: list[Build]) -> None:
         release = start(own, builds[0])
         own.platform.shift_traffic({release.id: 100})
         (pid,) = pids(own)

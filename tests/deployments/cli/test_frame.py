@@ -15,12 +15,8 @@ HEAVY = ("prefect", "psycopg", "httpx", "pydantic", "rich", "boto3")
 
 
 def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
-    script = (
-        "import sys; from deployments.cli import main; code = main(['--help']); print(sorted(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
-    )
+    script = "import sys; from deployments.cli import main; code = main(['--help']); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     overview, _, modules = done.stdout.rpartition("\n[")
     assert [name for name in COMMANDS if f"\n    {name} " not in overview] == []
     assert [name for name in HEAVY if f"'{name}'" in modules] == []
@@ -34,9 +30,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_status_does_not_load_prefect(tmp_path: Path) -> None:
-    script = (
-        "import sys; from deployments.cli import main; main(['status']); sys.exit('prefect' in sys.modules)"
-    )
+    script = "import sys; from deployments.cli import main; main(['status']); sys.exit('prefect' in sys.modules)"
     environment = {**os.environ, "BACKSTOP_STATE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", script], env=environment, timeout=30, check=True)
 

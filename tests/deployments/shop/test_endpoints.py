@@ -34,9 +34,7 @@ def test_detailed_health_names_each_component(shop: Shop) -> None:
     assert all(0 < component["milliseconds"] < 2000 for component in components.values())
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/health", 200), ("/offers", 200), ("/tasks", 401), ("/nowhere", 404)]
-)
+@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/offers", 200), ("/tasks", 401), ("/nowhere", 404)])
 def test_every_answer_carries_the_version_and_no_fault(shop: Shop, path: str, status: int) -> None:
     answer = shop.client.get(path)
     assert answer.status_code == status

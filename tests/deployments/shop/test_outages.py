@@ -23,9 +23,7 @@ def test_without_redis_offers_are_still_made(checkout: Checkout, postgres: Postg
         assert shop.client.get("/offers").status_code == 200
 
 
-def test_without_its_database_it_says_so_and_comes_back(
-    checkout: Checkout, postgres: Postgres, redis_url: str
-) -> None:
+def test_without_its_database_it_says_so_and_comes_back(checkout: Checkout, postgres: Postgres, redis_url: str) -> None:
     database = postgres.make_database()
     with running_shop(checkout("v1.2.0"), postgres.url(database), redis_url) as shop:
         assert shop.client.get("/health/detailed").status_code == 200

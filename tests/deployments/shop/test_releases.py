@@ -68,9 +68,7 @@ def test_what_was_not_made_here_is_never_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "shop").exists()
 
 
-def test_the_users_git_settings_take_no_part(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_git_settings_take_no_part(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tmp_path / "gitconfig"
     settings.write_text("[commit]\n gpgsign = true\n[init]\n defaultBranch = trunk\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))

@@ -31,9 +31,7 @@ def test_two_that_start_at_once_migrate_once(checkout: Checkout, postgres: Postg
     assert postgres.execute("select count(*) from offers", database) == [(3,)]
 
 
-def test_a_release_starts_on_the_schema_of_a_later_one(
-    checkout: Checkout, postgres: Postgres, redis_url: str
-) -> None:
+def test_a_release_starts_on_the_schema_of_a_later_one(checkout: Checkout, postgres: Postgres, redis_url: str) -> None:
     database = postgres.make_database()
     for version, revision in (("v1.1.0", "0001"), ("v1.2.0", "0002"), ("v1.1.0", "0002")):
         with running_shop(checkout(version), postgres.url(database), redis_url) as shop:

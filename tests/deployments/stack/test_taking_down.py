@@ -38,6 +38,7 @@ def test_all_of_it_and_nothing_else(stack: RunningStack, tmp_path: Path) -> None
     ):
         assert "Down." in stack.run("down")
         assert [pid for pid in everything if _lives(pid)] == []
+        assert "database system is shut down" in stack.state.log("postgres").read_text().splitlines()[-1]
         assert (decoy.poll(), of_another_stack.poll()) == (None, None)
         assert orphan.wait(5) != 0
 
@@ -58,9 +59,7 @@ def test_releases_left_by_a_killed_sandbox_end_too(stack: RunningStack) -> None:
 def test_pid_that_was_used_again_is_left_alone(tmp_path: Path) -> None:
     with running(["sleep", "600"]) as stranger:
         born = psutil.Process(stranger.pid).create_time()
-        launched = Launched(
-            pid=stranger.pid, created=born - 60, fingerprint="", stop_signal=9, grace=1, address=""
-        )
+        launched = Launched(pid=stranger.pid, created=born - 60, fingerprint="", stop_signal=9, grace=1, address="")
         assert not is_alive(launched)
         end(launched)
         assert stranger.poll() is None

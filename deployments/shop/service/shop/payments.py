@@ -36,6 +36,4 @@ def is_signed(signature: str, body: bytes, secret: bytes) -> bool:
     if abs(time.time() - int(times[0])) > TOLERANCE_SECONDS:
         return False
     expected = hmac.new(secret, times[0].encode() + b"." + body, hashlib.sha256).hexdigest()
-    return any(
-        hmac.compare_digest(value.encode(), expected.encode()) for name, _, value in fields if name == "v1"
-    )
+    return any(hmac.compare_digest(value.encode(), expected.encode()) for name, _, value in fields if name == "v1")

@@ -1,0 +1,52 @@
+"""As root, PostgreSQL runs as another user, who must be able to reach its programs and data."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from blocks.errors import Refused
+from deployments.stack.postgres_home import PostgresHome, find_programs
+from deployments.stack.state import State
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run PostgreSQL as another user")
+
+
+@needs_root
+def test_programs_that_the_user_cannot_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tmp_path / "hidden"
+    shutil.copytree(find_programs().parent, hidden)
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("BACKSTOP_POSTGRES_BIN", str(hidden / "bin"))
+    said: list[str] = []
+    home = PostgresHome(State(tmp_path / "state"))
+    try:
+        home.prepare(said.append)
+        program = str(home.programs / "postgres")
+        shown = subprocess.run(
+            [program, "--version"], user=home.user, extra_groups=[], cwd="/", capture_output=True, timeout=30
+        )
+        assert shown.stdout.startswith(b"postgres (PostgreSQL)")
+        assert len(said) == 1
+        assert str(home.outside) in said[0]
+        home.prepare(said.append)
+        assert len(said) == 1  # the copy is there already
+    finally:
+        home.purge()
+    assert not home.outside.exists()
+
+
+@needs_root
+def test_programs_that_the_user_can_reach_stay_where_they_are(tmp_path: Path) -> None:
+    home = PostgresHome(State(tmp_path))
+    if not home._may_run(find_programs()):
+        pytest.skip("this checkout cannot be entered by others")
+    assert home.programs == find_programs()
+
+
+def test_folder_without_postgres_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKSTOP_POSTGRES_BIN", str(tmp_path))
+    with pytest.raises(Refused, match="There is no program 'postgres'"):
+        find_programs()
