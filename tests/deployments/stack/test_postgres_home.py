@@ -24,9 +24,14 @@ def test_programs_that_the_user_cannot_reach_are_copied(tmp_path: Path, monkeypa
     home = PostgresHome(State(tmp_path / "state"))
     try:
         home.prepare(said.append)
-        program = str(home.programs / "postgres")
         shown = subprocess.run(
-            [program, "--version"], user=home.user, extra_groups=[], cwd="/", capture_output=True, timeout=30
+            [str(home.programs / "postgres"), "--version"],
+            check=True,
+            user=home.user,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            timeout=30,
         )
         assert shown.stdout.startswith(b"postgres (PostgreSQL)")
         assert len(said) == 1
