@@ -15,6 +15,7 @@ help: ## list the targets
 env: $(INSTALLED) ## install everything that requirements.txt pins into .venv
 
 # Compiled on installation: `import prefect` takes twice as long without bytecode.
+# Without dependencies: requirements.txt has them all, and pip would choose some anew for their extras.
 $(INSTALLED): requirements.txt pyproject.toml
 ifneq ($(UV),)
 	test -x $(VENV)/bin/python || uv venv --python $(PYTHON) $(VENV)
@@ -22,7 +23,7 @@ ifneq ($(UV),)
 	uv pip install --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 else
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --require-hashes -r requirements.txt
+	$(VENV)/bin/pip install --quiet --no-deps --require-hashes -r requirements.txt
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q $(VENV)/lib || true
 endif

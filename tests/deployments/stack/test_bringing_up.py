@@ -14,7 +14,7 @@ import redis
 from deployments.stack.layout import NAMES
 from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.surroundings import worker_environment
-from tests.deployments.stack.running_stack import RunningStack
+from tests.running_stack import RunningStack
 
 
 def test_every_part_runs(stack: RunningStack) -> None:

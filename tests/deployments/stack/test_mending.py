@@ -16,7 +16,7 @@ from deployments.stack.layout import NAMES
 from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.processes import is_alive
 from deployments.stack.record import Launched
-from tests.deployments.stack.running_stack import WITHIN, RunningStack
+from tests.running_stack import WITHIN, RunningStack
 
 
 def kill(stack: RunningStack, *names: str) -> None:

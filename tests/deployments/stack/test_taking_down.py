@@ -13,7 +13,7 @@ from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.processes import WaitingProcess, end, is_alive
 from deployments.stack.record import Launched
 from deployments.stack.state import State
-from tests.deployments.stack.running_stack import RunningStack
+from tests.running_stack import RunningStack
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from deployments.stack.layout import Layout, read_layout
 from deployments.stack.record import Launched, read_record
 from deployments.stack.state import State
+from deployments.stack.surroundings import worker_environment
 
 WITHIN = 90
 
@@ -54,6 +55,21 @@ class RunningStack:
             output, _ = process.communicate(timeout=WITHIN)
         return process.returncode, output
 
+    def run_procedure(self, procedure: str, environment: str, **parameters: object) -> dict[str, Any]:
+        """Start it as CI would and follow it: run, link, ending, message, exit_code."""
+        words = [word for name, value in parameters.items() for word in ("-p", f"{name}={_as_word(value)}")]
+        _, output = self.try_to_run("run", procedure, environment, *words, "--wait", "--json")
+        return dict(json.loads(output.splitlines()[-1]))
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        """The variables that the worker has: the ledger, Prefect, and every reference of the environments."""
+        return worker_environment(self.state)
+
     def status(self) -> dict[str, dict[str, Any]]:
         _, output = self.try_to_run("status", "--json")
         return {status["name"]: status for status in json.loads(output)["components"]}
+
+
+def _as_word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

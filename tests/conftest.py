@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployments.stack.running_stack import RunningStack
+from tests.running_stack import RunningStack
 
 
 @pytest.fixture(scope="session")
