@@ -31,6 +31,12 @@ class PrefectApi:
         answer = self._client_call("GET", f"/deployments/name/{procedure}/{DEPLOYMENT}")
         return None if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer).json()
 
+    def read_blocks(self, kind: str) -> list[dict[str, Any]]:
+        """The saved blocks of a type, by name, as documents: `name` and `data`, other blocks nested in it."""
+        answer = self._client_call("GET", f"/block_types/slug/{kind}/block_documents")
+        documents = [] if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer).json()
+        return sorted(documents, key=lambda document: str(document["name"]))
+
     def create_run(self, deployment_id: str, parameters: dict[str, Any], key: str | None) -> str:
         """Start a run now; the same `key` again gives the same run. Raises Refused for bad parameters."""
         wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key}

@@ -162,6 +162,17 @@ def read_holder(connection: Connection, environment: str) -> Row | None:
     ).fetchone()
 
 
+def read_abandoned(connection: Connection) -> list[tuple[str, int]]:
+    """(environment, epoch) where an undo is armed and nobody holds the fence, or only one that fell silent."""
+    rows = connection.execute(
+        "SELECT DISTINCT name, epoch FROM environment JOIN armed_undo ON environment = name AND state = 'armed'"
+        " WHERE beat_at < now() - make_interval(secs => %s) OR NOT EXISTS"
+        " (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = backend_pid)",
+        [SILENT_SECONDS],
+    )
+    return [(str(row["name"]), int(str(row["epoch"]))) for row in rows]
+
+
 def ask_to_leave(connection: Connection, environment: str, run_id: str) -> bool:
     """Ask a holder that is only monitoring to end by its own undo; False when it is in the middle of an effect."""
     asked = connection.execute(

@@ -18,7 +18,9 @@ COMMANDS = {
     "down": "end the embedded stack",
     "apply": "bring environment files and deployments into Prefect",
     "run": "start a procedure in an environment, and follow it",
-    "status": "show what runs and what does not",
+    "status": "show what runs, and how every environment stands",
+    "recover": "finish what dead runs left armed, now",
+    "audit": "print the audit trail, or prove that nothing in it was altered",
 }
 
 

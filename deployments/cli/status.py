@@ -1,11 +1,18 @@
 import argparse
 import json
+import os
 
+from blocks.errors import BackstopError
 from deployments.cli.exit_codes import ExitCode
 from deployments.stack.state import State
 from deployments.stack.status import ComponentStatus, read_components
+from deployments.standing import Standing, read_standings
+from deployments.surroundings import use_stack_if_none
 
-HELP = "Show the parts of the embedded stack. Exits with 1 when one of them does not run."
+HELP = (
+    "Show the parts of the embedded stack, and how every environment stands: its release, who holds it, what is "
+    "armed, what needs a human. Exits with 1 when a part does not run, with 4 when an environment needs a human."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,24 +20,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    components = read_components(State.of_surroundings())
+    embedded = "PREFECT_API_URL" not in os.environ
+    components = read_components(State.of_surroundings()) if embedded else []
+    standings, trouble = _standings() if components or not embedded else ([], "")
     if arguments.json:
-        print(json.dumps({"components": [status.model_dump(mode="json") for status in components]}, indent=2))
+        shown = {"components": components, "environments": standings}
+        plain = {name: [part.model_dump(mode="json") for part in parts] for name, parts in shown.items()}
+        print(json.dumps({**plain, "trouble": trouble}, indent=2))
     else:
-        _show(components)
-    all_run = components and all(status.state == "running" for status in components)
-    return ExitCode.DONE if all_run else ExitCode.REFUSED
+        _show(components, standings, trouble, embedded)
+    if any(standing.needs_a_human for standing in standings):
+        return ExitCode.NEEDS_A_HUMAN
+    runs = all(part.state == "running" for part in components) and (components or not embedded)
+    return ExitCode.DONE if runs and not trouble else ExitCode.REFUSED
 
 
-def _show(components: list[ComponentStatus]) -> None:
-    if not components:
+def _standings() -> tuple[list[Standing], str]:
+    """With the reason where they cannot be read: the parts are shown all the same."""
+    try:
+        use_stack_if_none()
+        return read_standings(), ""
+    except BackstopError as error:
+        return [], str(error)
+
+
+def _show(components: list[ComponentStatus], standings: list[Standing], trouble: str, embedded: bool) -> None:
+    if embedded and not components:
         print("The stack is down. `backstop up` starts it.")
     for status in components:
-        if status.since is None:
-            print(f"{status.name:<16} {status.state}")
-            continue
-        since = f"{status.since.astimezone():%Y-%m-%d %H:%M:%S}"
-        print(
-            f"{status.name:<16} {status.state:<9} pid {status.pid:<8} {status.memory_mb:>5} MB"
-            f"   since {since}   {status.address}"
-        )
+        _show_component(status)
+    for standing in standings:
+        print(f"\n{standing.environment:<16} {standing.release or 'says no version'}")
+        print(f"{'':<16} last run   {standing.last_run or 'none'}")
+        print(f"{'':<16} held by    {standing.held_by or 'nobody'}")
+        for name, undos in (("armed", standing.armed), ("HUMAN", standing.needs_a_human)):
+            for undo in undos:
+                print(f"{'':<16} {name:<10} {undo}")
+    if trouble:
+        print(f"\nThe environments cannot be read: {trouble}")
+
+
+def _show_component(status: ComponentStatus) -> None:
+    if status.since is None:
+        print(f"{status.name:<16} {status.state}")
+        return
+    since = f"{status.since.astimezone():%Y-%m-%d %H:%M:%S}"
+    print(
+        f"{status.name:<16} {status.state:<9} pid {status.pid:<8} {status.memory_mb:>5} MB"
+        f"   since {since}   {status.address}"
+    )

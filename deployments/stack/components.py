@@ -8,7 +8,7 @@ from deployments.stack.cache import cache
 from deployments.stack.component import Component
 from deployments.stack.layout import ENVIRONMENTS, Layout
 from deployments.stack.postgres import postgres
-from deployments.stack.prefect_parts import prefect_server, worker
+from deployments.stack.prefect_parts import prefect_server, supervisor, worker
 from deployments.stack.shop import REPOSITORY, sandbox, visitors
 
 
@@ -19,6 +19,7 @@ def describe_components(layout: Layout, say: Callable[[str, str], None]) -> list
         cache(layout),
         prefect_server(layout),
         worker(layout),
+        supervisor(layout),
         *(sandbox(layout, environment) for environment in ENVIRONMENTS),
         visitors(layout),
     ]

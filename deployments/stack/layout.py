@@ -10,7 +10,7 @@ from deployments.stack.state import State
 ENVIRONMENTS = ("staging", "production")
 _REDIS_NUMBER = {"staging": 0, "production": 1}
 
-NAMES = ("postgres", "redis", "server", "worker", "shop-staging", "shop-production", "visitors")
+NAMES = ("postgres", "redis", "server", "worker", "supervisor", "shop-staging", "shop-production", "visitors")
 """The parts, in the order of starting; they end in the reverse one."""
 
 PORT_OWNERS = {

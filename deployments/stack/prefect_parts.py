@@ -1,4 +1,4 @@
-"""Prefect's server with its interface, and the worker that runs the flows."""
+"""Prefect's server with its interface, the worker that runs the flows, and the supervisor beside it."""
 
 import sys
 from datetime import UTC, datetime
@@ -53,6 +53,17 @@ def worker(layout: Layout) -> Component:
         is_ready=lambda began: _has_reported(layout, began),
         address=f"work pool {WORK_POOL}",
         grace=40,
+    )
+
+
+def supervisor(layout: Layout) -> Component:
+    return Component(
+        name="supervisor",
+        argv=(sys.executable, "-m", "deployments.supervisor"),
+        environment=describe_surroundings(layout),
+        needs=("server",),
+        is_ready=lambda began: True,
+        address="starts recover where a run died",
     )
 
 

@@ -1,0 +1,79 @@
+"""Starts `recover` where a run died: an armed undo whose fence is free is the sign.
+
+A small process beside the worker: `python -m deployments.supervisor`. It looks at the
+ledger only; what Prefect thinks of a run proves nothing. Whatever it starts is safe to
+start twice.
+"""
+
+import logging
+import signal
+import time
+from threading import Event
+
+import psycopg
+
+from blocks.errors import BackstopError
+from blocks.ledger.connection import Connection, connect
+from blocks.ledger.fence import read_abandoned
+from deployments.prefect_api import PrefectApi
+
+SWEEP_SECONDS = 1.0
+PATIENCE_SECONDS = 4.0
+"""A run whose ledger was away for a moment takes its own lock back first."""
+REPEAT_SECONDS = 60
+"""A recover that came to nothing is started again after this long."""
+
+log = logging.getLogger("supervisor")
+
+
+class Supervisor:
+    def __init__(self) -> None:
+        self._abandoned_since: dict[tuple[str, int], float] = {}
+
+    def sweep(self, connection: Connection, now: float) -> None:
+        """Look once; start `recover` for every environment that has been abandoned for long enough."""
+        abandoned = read_abandoned(connection)
+        self._abandoned_since = {found: self._abandoned_since.get(found, now) for found in abandoned}
+        for (environment, epoch), since in self._abandoned_since.items():
+            if now - since >= PATIENCE_SECONDS:
+                start_recover(environment, f"{epoch}-{int(now // REPEAT_SECONDS)}")
+
+
+def start_recover(environment: str, occasion: str) -> str:
+    """Start `recover` in the environment; the same occasion again is the same run. Returns the run's id."""
+    api = PrefectApi()
+    deployment = api.read_deployment("recover")
+    if deployment is None:
+        raise BackstopError("The procedure 'recover' is not deployed.", "Run `backstop apply`.")
+    parameters = {"environment": environment, "requested_by": "supervisor"}
+    run_id = api.create_run(str(deployment["id"]), parameters, f"recover-{environment}-{occasion}")
+    log.info("A run died in %s and left an undo armed: recover is run %s", environment, run_id)
+    return run_id
+
+
+def supervise(ended: Event) -> None:
+    """Sweep until `ended` is set. A ledger or a server that is away is tried again."""
+    supervisor, connection = Supervisor(), None
+    while not ended.wait(SWEEP_SECONDS):
+        try:
+            if connection is None or connection.closed:
+                connection = connect("supervisor")
+                supervisor = Supervisor()
+            supervisor.sweep(connection, time.time())
+        except (BackstopError, psycopg.Error) as error:
+            log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
+            if connection is not None:
+                connection.close()
+
+
+def main() -> None:
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    ended = Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: ended.set())
+    supervise(ended)
+
+
+if __name__ == "__main__":
+    main()
