@@ -49,6 +49,7 @@ from tasks.rollback import (
 from tasks.traffic import TrafficBefore, mix_in, read_main_release, shift_traffic
 from tasks.verdict import Reading, Verdict
 from tasks.version import MOST_CHARACTERS, PATTERN
+from tasks.watch import Subject
 
 Version = Annotated[str, Field(pattern=PATTERN, max_length=MOST_CHARACTERS, description="Release tag, as v1.2.0.")]
 RequestedBy = Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")]
@@ -168,25 +169,13 @@ def _roll_out(environment: Environment, plan: DeployPlan, release: Release, judg
             progress.mark(f"{percent} %")
             if plan.deployer == "platform":
                 shift_traffic(environment.platform, mix_in(plan.before.split, release.id, percent))
-            _watch(
-                environment,
-                release,
-                judge,
-                progress,
-                control=[] if percent == 100 else control,
-                seconds=plan.window_seconds if percent == 100 else plan.step_seconds,
-            )
+            last = percent == 100
+            subject = Subject(environment.metrics, release, [] if last else control, environment.service.health)
+            _watch(judge, subject, progress, plan.window_seconds if last else plan.step_seconds)
     progress.finish()
 
 
-def _watch(
-    environment: Environment,
-    release: Release,
-    judge: Judge,
-    progress: Progress,
-    control: list[Release],
-    seconds: float,
-) -> None:
+def _watch(judge: Judge, subject: Subject, progress: Progress, seconds: float) -> None:
     """Raises ReleaseIsBad or NotMeasurable as soon as that is clear."""
 
     def on_reading(reading: Reading) -> None:
@@ -194,16 +183,7 @@ def _watch(
         progress.show(reading)
 
     with monitoring():
-        verdict = monitor_release(
-            judge,
-            environment.metrics,
-            release,
-            control,
-            environment.service.health,
-            seconds=seconds,
-            last=not control,
-            on_reading=on_reading,
-        )
+        verdict = monitor_release(judge, subject, seconds=seconds, last=not subject.control, on_reading=on_reading)
     _refuse(verdict)
 
 

@@ -28,7 +28,7 @@ def recover(
             return f"Nothing is armed in {environment.environment}."
         for undo in left:
             run.acts_for = undo.run_id
-            carry_out(run, undo.id, _flow_of(undo), undo.undo, undo.parameters)
+            carry_out(run, undo.id, _flow_of(undo), _in_words(undo), undo.parameters)
         ending, message = _ending_of(run.failed_undos, run.undone)
         end_dead_runs(run, {undo.run_id for undo in left}, ending, message)
     announce(environment, f"{environment.environment} was recovered: {ending}", message)
@@ -43,7 +43,11 @@ def _flow_of(undo: ArmedUndo) -> Flow[..., Any]:
     return found
 
 
+def _in_words(undo: ArmedUndo) -> str:
+    return f"{undo.undo.partition(':')[2].replace('_', ' ')} of run {undo.run_id}"
+
+
 def _ending_of(failed: list[str], undone: list[str]) -> tuple[str, str]:
     if failed:
         return "Needs a human", " ".join(failed)
-    return "Rolled back", f"The run died; put back: {', '.join(undone)}."
+    return "Rolled back", f"The run died; carried out: {', '.join(undone)}. The state before was verified."

@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
+from blocks.cache import RedisCache
 from blocks.environment import Environment
 from blocks.errors import BackstopError, ReleaseIsBad
 from blocks.platforms.interface import Release
@@ -40,7 +41,7 @@ def check_health(environment: Environment) -> list[Check]:
     if database := environment.database:
         checks.append(_timed("database", lambda: f"select now() → {database.read_time()}", "Is PostgreSQL up?"))
     if cache := environment.cache:
-        checks.append(_timed("redis", lambda: _answered(cache.ping()), "Is Redis up, and its password right?"))
+        checks.append(_timed("redis", lambda: _ping(cache), "Is Redis up, and its password right?"))
     checks += _check_critical(service, url)
     checks += [_check_webhook(service, url, step.name) for step in service.smoke if step.sign]
     if url.startswith("https://"):
@@ -185,5 +186,6 @@ def _says_no_failure(answer: httpx.Response) -> str:
     return f"answers {answer.status_code}"
 
 
-def _answered(_: None) -> str:
+def _ping(cache: RedisCache) -> str:
+    cache.ping()
     return "ping → pong"

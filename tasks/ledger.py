@@ -66,14 +66,18 @@ class Run:
 
         A cancellation may have struck in the middle of a statement: that connection is spent.
         """
-        idle = self.connection.info.transaction_status == TransactionStatus.IDLE
+        if not self.is_holding():
+            self.regain()
+
+    def is_holding(self) -> bool:
+        """Whether the ledger answers and the environment is still this run's."""
+        if self.fence is None or self.connection.info.transaction_status != TransactionStatus.IDLE:
+            return False
         try:
-            if idle and not self.connection.closed and self.fence:
-                self.fence.check()
-                return
+            self.fence.check()
         except FenceLost:
-            pass
-        self.regain()
+            return False
+        return True
 
     def regain(self) -> None:
         """After a lost or disturbed connection: connect again and hold the environment again.
@@ -109,12 +113,15 @@ def has_current_run() -> bool:
 @contextmanager
 def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
     """Open the run in the ledger and make it the current one."""
-    run.connection.execute(
-        "INSERT INTO run (id, procedure, environment, parameters, requested_by) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT (id) DO NOTHING",
-        [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by],
-    )
-    run.record("run started", procedure=run.procedure, parameters=dict(parameters))
+    try:
+        run.connection.execute(
+            "INSERT INTO run (id, procedure, environment, parameters, requested_by) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (id) DO NOTHING",
+            [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by],
+        )
+        run.record("run started", procedure=run.procedure, parameters=dict(parameters))
+    except (psycopg.Error, FenceLost) as error:
+        raise LedgerUnreachable(f"The ledger cannot be written to ({type(error).__name__}).") from None
     token = _current.set(run)
     try:
         yield run

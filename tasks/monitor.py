@@ -12,7 +12,7 @@ from blocks.platforms.interface import Release
 from tasks.counting import added, counted_from_start, counted_since
 from tasks.judgement import Judge
 from tasks.verdict import Baseline, Reading, Verdict
-from tasks.watch import Watch
+from tasks.watch import Subject, Watch
 
 
 # Never retried: a failed look means "unknown" here, and that is an answer.
@@ -49,24 +49,20 @@ def _read_samples(metrics: Metrics, releases: list[Release]) -> dict[str, Sample
 @task(cache_policy=NO_CACHE)
 def monitor_release(
     judge: Judge,
-    metrics: Metrics,
-    release: Release,
-    control: list[Release],
-    health_path: str,
+    subject: Subject,
     *,
     seconds: float,
     last: bool,
     on_reading: Callable[[Reading], None],
 ) -> Verdict:
-    """Judge `release` for one window of `seconds`, earlier when it is bad.
+    """Judge a release for one window of `seconds`, earlier when it is bad.
     Only the `last` window of a rollout has to bring enough requests.
 
-    `control`: the releases that have traffic beside it; empty when it has all. `judge` lives
-    as long as the rollout. What `on_reading` raises ends the watch at once and is let through.
+    `judge` lives as long as the rollout. What `on_reading` raises ends the watch at once and is let through.
     """
     judge.open_window(time.monotonic())
     until = time.monotonic() + seconds
-    with Watch(metrics, judge.limits, release, control, health_path) as watch:
+    with Watch(subject, judge.limits) as watch:
         while True:
             look = watch.look()
             on_reading(judge.see(look))

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError
@@ -18,6 +19,7 @@ SECONDS = 5
 @task(name="Send notice", cache_policy=NO_CACHE)
 def announce(environment: Environment, title: str, body: str) -> None:
     """Who, what, where, result, link: to every channel of the environment, and to the run's log."""
+    body = f"{body}\n{flow_run.get_flow_run_ui_url() or ''}".strip()
     get_run_logger().info("%s\n%s", title, body)
     channels = environment.notices.channels
     if not channels:

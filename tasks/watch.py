@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from threading import Event
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from blocks.bounded_get import bounded_get
 from blocks.errors import BackstopError, Unreachable
@@ -23,16 +23,24 @@ HTTP_TIMEOUT = 2.0
 MOST_BYTES = 10_000_000
 
 
+class Subject(NamedTuple):
+    """What is watched."""
+
+    metrics: Metrics
+    release: Release
+    control: list[Release]
+    """The releases that have traffic beside it; empty when it has all."""
+    health_path: str
+
+
 class Watch:
     """A context manager: at its end no thread is left. It then waits for what is under way,
     at most for the time limit of one read.
     """
 
-    def __init__(
-        self, metrics: Metrics, limits: Limits, release: Release, control: list[Release], health_path: str
-    ) -> None:
-        self._metrics, self._limits, self._release, self._control = metrics, limits, release, control
-        self._health_path = health_path
+    def __init__(self, subject: Subject, limits: Limits) -> None:
+        self._metrics, self._release, self._control, self._health_path = subject
+        self._limits = limits
         self._due = time.monotonic()
         self._samples: dict[str, Future[Sample]] = {}
         self._health: Future[None] | None = None

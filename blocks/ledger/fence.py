@@ -8,6 +8,8 @@ holder writes its intent under its epoch before every effect.
 import hashlib
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
 
 import psycopg
 
@@ -142,9 +144,9 @@ class Fence:
             except psycopg.Error:
                 return
 
-    def _one(self, statement: str, parameters: object) -> Row:
+    def _one(self, statement: LiteralString, parameters: Sequence[object] | Mapping[str, object]) -> Row:
         try:
-            row = self.connection.execute(statement, parameters).fetchone()  # type: ignore[arg-type]
+            row = self.connection.execute(statement, parameters).fetchone()
         except psycopg.Error as error:
             raise FenceLost(f"The connection to the ledger is gone: {type(error).__name__}.") from None
         if row is None:

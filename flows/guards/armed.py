@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect import Flow, get_run_logger
-from prefect.exceptions import Abort
-from prefect.exceptions import Pause as PrefectPause
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
 
 from blocks.errors import BackstopError, FenceLost
 from flows.guards.endings import Ending
 from tasks.ledger import Run, arm, close_undo, current_run, read_undo_state
+
+ATTEMPTS = 3
+"""How often an undo is begun when the ledger goes away in its middle. It looks before it acts, so that is safe."""
 
 
 @contextmanager
@@ -28,26 +31,34 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
     try:
         yield
         close_undo(run, armed_id, "disarmed")
-    except (PrefectPause, Abort):
-        raise
     except BaseException as error:
         if _was_disarmed(run, armed_id):
             return
         get_run_logger().warning("%s: putting back %s", _named(error), what)
         carry_out(run, armed_id, undo, what, parameters)
+        if isinstance(error, Pause):
+            raise BackstopError("A step tried to pause while an undo was armed.", "Pause before the lock.") from None
         raise
 
 
 def carry_out(run: Run, armed_id: int, undo: Flow[..., Any], what: str, parameters: dict[str, Any]) -> None:
-    """Run one armed undo as a subflow and write down how it went."""
-    state = undo(environment=run.environment, **parameters, return_state=True)
-    message = state.message or ""
-    if state.name == Ending.DONE:
-        close_undo(run, armed_id, "undone", message)
-        run.undone.append(what)
-    else:
-        close_undo(run, armed_id, "failed", message)
-        run.failed_undos.append(f"The undo of {what} failed: {message}")
+    """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
+    for _ in range(ATTEMPTS):
+        state = _run_undo(undo, environment=run.environment, **parameters)
+        if state.name == Ending.DONE:
+            close_undo(run, armed_id, "undone", state.message or "")
+            run.undone.append(what)
+            return
+        if run.is_holding():
+            break
+        _hold_on(run)
+    close_undo(run, armed_id, "failed", state.message or "")
+    run.failed_undos.append(f"The undo of {what} failed: {state.message}")
+
+
+def _run_undo(undo: Flow[..., Any], **parameters: Any) -> State[Any]:
+    state: State[Any] = undo.__call__(**parameters, return_state=True)  # type: ignore[func-returns-value]
+    return state
 
 
 def path_of(undo: Flow[..., Any]) -> str:
@@ -57,9 +68,13 @@ def path_of(undo: Flow[..., Any]) -> str:
 
 def _was_disarmed(run: Run, armed_id: int) -> bool:
     """Regain a ledger that went away. The failure may have been that of the disarming itself, after it held."""
+    _hold_on(run)
+    return read_undo_state(run.connection, armed_id) == "disarmed"
+
+
+def _hold_on(run: Run) -> None:
     try:
         run.hold_on()
-        return read_undo_state(run.connection, armed_id) == "disarmed"
     except BackstopError:
         run.left_armed = True
         raise

@@ -2,7 +2,8 @@
 
 from enum import StrEnum
 
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from blocks.errors import BackstopError, FenceLost
 from tasks.ledger import Run

@@ -5,14 +5,14 @@ whatever happens into one of the named endings, and writes the ending into the l
 which is the truth about the run whatever Prefect shows.
 """
 
+import logging
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 from prefect import Flow, flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import State
 
 from blocks.environment import load_environment
 from blocks.errors import BackstopError, Refused
@@ -20,6 +20,7 @@ from blocks.ledger.connection import connect
 from flows.guards.endings import Ending, as_state, describe, ending_after
 from flows.guards.parameters import checked, descriptions, flow_signature, shown
 from tasks.ledger import Run, current_run, end_run, has_current_run, run_record
+from tasks.notice import announce
 from tasks.report import publish_report
 
 
@@ -61,23 +62,34 @@ def _run_on_its_own(name: str, given: dict[str, Any], act: Callable[[], str]) ->
         connection = connect(flow_run.get_id() or "")
     except Refused as error:
         return as_state(Ending.REFUSED, str(error))
+    parameters = shown(given)
     run = Run(
         id=flow_run.get_id() or str(uuid4()),
         procedure=name,
-        environment=str(given.get("environment", ""))[:60],
-        requested_by=str(given.get("requested_by") or "")[:100],
+        environment=str(parameters.get("environment", "")),
+        requested_by=str(parameters.get("requested_by") or ""),
         connection=connection,
     )
-    with closing(connection), run_record(run, shown(given)):
-        try:
-            ending, message = Ending.DONE, act()
-        except Exception as error:
-            ending, message = _explain(run, error)
-        except BaseException as error:
-            _end(run, *_explain(run, error))
-            raise
-        _end(run, ending, message)
-        return as_state(ending, message)
+    try:
+        with run_record(run, parameters):
+            ending, message = _act_to_the_end(run, act)
+    except Refused as error:
+        return as_state(Ending.REFUSED, str(error))
+    finally:
+        run.connection.close()
+    return as_state(ending, message)
+
+
+def _act_to_the_end(run: Run, act: Callable[[], str]) -> tuple[Ending, str]:
+    try:
+        ending, message = Ending.DONE, act()
+    except Exception as error:
+        ending, message = _explain(run, error)
+    except BaseException as error:  # cancelled: Prefect will show that whatever is returned
+        _end(run, *_explain(run, error))
+        raise
+    _end(run, ending, message)
+    return ending, message
 
 
 def _run_inside(act: Callable[[], str]) -> State[object]:
@@ -100,11 +112,15 @@ def _explain(run: Run, error: BaseException) -> tuple[Ending, str]:
 
 def _end(run: Run, ending: Ending, message: str) -> None:
     log = get_run_logger()
-    log.log(20 if ending is Ending.DONE else 40, "%s: %s", ending.value, message)
+    log.log(logging.INFO if ending is Ending.DONE else logging.ERROR, "%s: %s", ending.value, message)
     if ending is Ending.LEFT_TO_RECOVER:
         return
     try:
         end_run(run, ending.value, message)
         publish_report(run, ending.value, message)
+        if ending in (Ending.ROLLED_BACK, Ending.NEEDS_A_HUMAN):
+            announce(
+                load_environment(run.environment), f"{run.procedure} in {run.environment}: {ending.value}", message
+            )
     except BackstopError as error:
-        log.error("The ending could not be written into the ledger: %s", error)
+        log.error("The ending could not be written down or told: %s", error)

@@ -25,6 +25,7 @@ from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from tasks.judgement import Judge
 from tasks.monitor import measure_baseline, monitor_release
 from tasks.verdict import Baseline, Look, Verdict
+from tasks.watch import Subject
 from tests.tasks.release_service import ReleaseService
 
 BOUNDS = (0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -67,7 +68,11 @@ def judge_real(traffic: Traffic, seconds: float, seed: int) -> Verdict:
         baseline = measure_baseline.fn(metrics, [old.release], 0.1, limits.minimum_samples)
         judge = Judge(limits, baseline)
         return monitor_release.fn(
-            judge, metrics, new.release, [old.release], "/health", seconds=seconds, on_reading=lambda _: None
+            judge,
+            Subject(metrics, new.release, [old.release], "/health"),
+            seconds=seconds,
+            last=True,
+            on_reading=lambda _: None,
         )
 
 

@@ -13,6 +13,7 @@ from blocks.platforms.interface import Release
 from tasks.judgement import Judge
 from tasks.monitor import measure_baseline, monitor_release
 from tasks.verdict import Baseline, Reading, Verdict
+from tasks.watch import Subject
 from tests.tasks.release_service import Handler, ReleaseService
 
 METRICS = PrometheusEndpoint(timeout=0.5)
@@ -34,7 +35,9 @@ def watch(
     metrics: PrometheusEndpoint = METRICS,
 ) -> Verdict:
     judge = Judge(limits or Limits(read_interval=0.1), Baseline())
-    return monitor_release.fn(judge, metrics, release, control or [], "/health", seconds=seconds, on_reading=on_reading)
+    return monitor_release.fn(
+        judge, Subject(metrics, release, control or [], "/health"), seconds=seconds, last=True, on_reading=on_reading
+    )
 
 
 def hang(handler: Handler) -> None:
@@ -153,12 +156,16 @@ def test_one_judge_serves_all_stages() -> None:
     with ReleaseService(visitors=50) as service:
         for _ in range(2):
             verdict = monitor_release.fn(
-                judge, METRICS, service.release, [], "/health", seconds=1.5, on_reading=lambda reading: None
+                judge,
+                Subject(METRICS, service.release, [], "/health"),
+                seconds=1.5,
+                last=True,
+                on_reading=lambda _: None,
             )
             assert verdict.outcome == "good"
         service.error_rate = 1.0
         verdict = monitor_release.fn(
-            judge, METRICS, service.release, [], "/health", seconds=20, on_reading=lambda reading: None
+            judge, Subject(METRICS, service.release, [], "/health"), seconds=20, last=True, on_reading=lambda _: None
         )
     assert verdict.outcome == "bad"
 
