@@ -13,6 +13,7 @@ from blocks.errors import NotMeasurable, ReleaseIsBad
 from blocks.platforms.interface import Release
 from flows.guards.armed import armed
 from flows.guards.lock import check_still_ours, locked, monitoring, read_deploy_in_progress
+from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.changelog import add_changelog_entry
 from tasks.deploy_plan import (
@@ -52,18 +53,21 @@ from tasks.version import MOST_CHARACTERS, PATTERN
 from tasks.watch import Subject
 
 Version = Annotated[str, Field(pattern=PATTERN, max_length=MOST_CHARACTERS, description="Release tag, as v1.2.0.")]
-RequestedBy = Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")]
+Commit = Annotated[str, Field(max_length=64, description="Commit to tag as this version; empty when it is tagged.")]
+Hotfix = Annotated[bool, Field(description="Skip staging and watch closely for longer.")]
+PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
+Target = Annotated[str, Field(max_length=64, description="Version to return to; empty for the last good one.")]
+Cause = Annotated[str, Field(max_length=2000, description="Why, for the post-mortem.")]
+Before = Annotated[TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")]
 
 
 @procedure("deploy", run_name="deploy {version} to {environment}")
 def deploy(
     environment: Environment,
     version: Version,
-    commit: Annotated[
-        str, Field(max_length=64, description="Commit to tag as this version; empty when it is tagged.")
-    ] = "",
-    hotfix: Annotated[bool, Field(description="Skip staging and watch closely for longer.")] = False,
-    plan_only: Annotated[bool, Field(description="Show the plan and change nothing.")] = False,
+    commit: Commit = "",
+    hotfix: Hotfix = False,
+    plan_only: PlanOnly = False,
     requested_by: RequestedBy = "",
 ) -> str:
     """Bring a release to an environment; every visitor is back on the old one within seconds if it is bad."""
@@ -79,7 +83,9 @@ def deploy(
         announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.current_version}.")
         judge = _prepare_judge(environment, plan)
         with (
-            armed(withdraw_release_tag, f"the tag {version}", version=version, existed=plan.tag_exists),
+            armed(
+                withdraw_release_tag, f"the tag {version}", version=version, commit=plan.commit, existed=plan.tag_exists
+            ),
             armed(roll_back_deploy, f"the traffic of {plan.environment}", before=plan.before.model_dump()),
         ):
             release = _bring_up(environment, plan)
@@ -96,11 +102,9 @@ def deploy(
 @procedure("roll-back-deploy", run_name="roll back {environment}")
 def roll_back_deploy(
     environment: Environment,
-    to: Annotated[str, Field(max_length=64, description="Version to return to; empty for the last good one.")] = "",
-    cause: Annotated[str, Field(max_length=2000, description="Why, for the post-mortem.")] = "",
-    before: Annotated[
-        TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")
-    ] = None,
+    to: Target = "",
+    cause: Cause = "",
+    before: Before = None,
     requested_by: RequestedBy = "",
 ) -> str:
     """Return all traffic to the release before, verify it, stop the one that was bad, and write down why."""
@@ -116,21 +120,16 @@ def roll_back_deploy(
         if main:
             verify_service(environment.service, main.version)
     back_on = main.version if main else "no release"
-    announce(
-        environment,
-        f"{before.version} was rolled back in {environment.environment}",
-        f"Traffic is on {back_on}.",
-    )
     return f"All traffic of {environment.environment} is back on {back_on}."
 
 
 @procedure("withdraw-release-tag", run_name="withdraw tag {version}")
-def withdraw_release_tag(environment: Environment, version: Version, existed: bool) -> str:
-    """Delete the tag of a release that was rolled back, unless it was there before the deploy."""
+def withdraw_release_tag(environment: Environment, version: Version, commit: Commit, existed: bool) -> str:
+    """Delete the tag of a release that was rolled back, unless it was there before or stands elsewhere by now."""
     if existed:
         return f"The tag {version} was there before."
     with locked(environment):
-        delete_release_tag(environment.source, version)
+        delete_release_tag(environment.source, version, commit)
     return f"The tag {version} is gone."
 
 

@@ -1,12 +1,10 @@
 """Look at everything that keeps a service alive, and say what is wrong. Changes nothing."""
 
-from typing import Annotated
-
 from prefect.artifacts import create_table_artifact
-from pydantic import Field
 
 from blocks.environment import Environment
 from blocks.errors import ServiceIsUnhealthy
+from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.health import check_health
 from tasks.ledger import current_run
@@ -15,7 +13,7 @@ from tasks.ledger import current_run
 @procedure("health-check", run_name="health of {environment}")
 def health_check(
     environment: Environment,
-    requested_by: Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")] = "",
+    requested_by: RequestedBy = "",
 ) -> str:
     """Application, components, database, Redis, webhook, critical endpoints, response time and certificate."""
     checks = check_health(environment)

@@ -1,15 +1,15 @@
 """Finish what a dead run left armed: its undos, innermost first."""
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import Flow
-from pydantic import Field
 
 from blocks.environment import Environment
 from blocks.errors import NotPutBack
 from flows.guards.armed import carry_out
 from flows.guards.lock import locked
+from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.ledger import ArmedUndo, current_run, end_dead_runs, read_armed_undos
 from tasks.notice import announce
@@ -18,7 +18,7 @@ from tasks.notice import announce
 @procedure("recover", run_name="recover {environment}")
 def recover(
     environment: Environment,
-    requested_by: Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")] = "",
+    requested_by: RequestedBy = "",
 ) -> str:
     """Take a dead run's environment over and put back what it changed."""
     run = current_run()

@@ -228,7 +228,8 @@ class ArmedUndo(NamedTuple):
 def read_armed_undos(connection: Connection, environment: str) -> list[ArmedUndo]:
     """What is still armed in the environment, innermost first."""
     rows = connection.execute(
-        "SELECT id, run_id, undo, parameters FROM armed_undo WHERE environment = %s AND state = 'armed' ORDER BY id DESC",
+        "SELECT id, run_id, undo, parameters FROM armed_undo WHERE environment = %s AND state = 'armed'"
+        " ORDER BY id DESC",
         [environment],
     )
     return [ArmedUndo(**row) for row in rows]  # type: ignore[arg-type]

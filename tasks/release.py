@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad
+from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad, SomebodyElseChangedIt
 from blocks.platforms.interface import Platform, Release
 from blocks.reference import resolve
 from blocks.sources.git_repository import GitRepository
@@ -36,7 +36,11 @@ def create_release_tag(source: GitRepository, version: str, commit: str) -> None
     retry_delay_seconds=1,
     retry_condition_fn=is_passing,
 )
-def delete_release_tag(source: GitRepository, version: str) -> None:
+def delete_release_tag(source: GitRepository, version: str, commit: str) -> None:
+    """Raises SomebodyElseChangedIt when the tag no longer stands on `commit`."""
+    found = source.read_tag(version)
+    if found not in (None, commit):
+        raise SomebodyElseChangedIt(f"The tag {version} stands on {found} now; this run put it on {commit}.")
     with effect("delete tag", version=version):
         source.delete_tag(version)
 

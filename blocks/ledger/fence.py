@@ -194,6 +194,7 @@ def _describe(environment: str, holder: Row | None) -> tuple[str, str]:
         return f"{environment} was just taken by another run.", "Try again in a moment. Nothing was changed."
     return (
         f"{environment} is held by {holder['procedure']} (run {holder['run_id']}), started by"
-        f" {holder['requested_by'] or 'nobody named'}, {holder['activity']} since {holder['since']:%Y-%m-%d %H:%M:%S %Z}.",
+        f" {holder['requested_by'] or 'nobody named'},"
+        f" {holder['activity']} since {holder['since']:%Y-%m-%d %H:%M:%S %Z}.",
         "Wait for it to end, or cancel it in the UI. Nothing was changed.",
     )

@@ -45,7 +45,8 @@ def append(
         }
         connection.execute(
             "INSERT INTO audit (sequence, at, run_id, environment, actor, event, detail, previous, hash)"
-            " VALUES (%(sequence)s, %(at)s, %(run_id)s, %(environment)s, %(actor)s, %(event)s, %(json)s, %(previous)s, %(hash)s)",
+            " VALUES (%(sequence)s, %(at)s, %(run_id)s, %(environment)s, %(actor)s, %(event)s, %(json)s,"
+            " %(previous)s, %(hash)s)",
             {**row, "json": Jsonb(row["detail"]), "hash": hash_of(row)},
         )
 

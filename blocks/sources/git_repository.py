@@ -84,8 +84,6 @@ class GitRepository(Block):
     def _git(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = ["git", "-C", str(Path(resolve(self.folder))), *arguments]
         try:
-            return subprocess.run(  # noqa: S603 - a list, and every revision is behind --end-of-options
-                command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
-            )
+            return subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unreachable(f"git does not answer ({type(error).__name__}).") from None

@@ -1,6 +1,6 @@
 """`with armed(undo, …)`: an undo that is written down before the change, and struck out when it is proven."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,8 +43,9 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
 
 def carry_out(run: Run, armed_id: int, undo: Flow[..., Any], what: str, parameters: dict[str, Any]) -> None:
     """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
+    call: Callable[..., State[object]] = undo
     for _ in range(ATTEMPTS):
-        state = _run_undo(undo, environment=run.environment, **parameters)
+        state = call(environment=run.environment, **parameters, return_state=True)
         if state.name == Ending.DONE:
             close_undo(run, armed_id, "undone", state.message or "")
             run.undone.append(what)
@@ -54,11 +55,6 @@ def carry_out(run: Run, armed_id: int, undo: Flow[..., Any], what: str, paramete
         _hold_on(run)
     close_undo(run, armed_id, "failed", state.message or "")
     run.failed_undos.append(f"The undo of {what} failed: {state.message}")
-
-
-def _run_undo(undo: Flow[..., Any], **parameters: Any) -> State[Any]:
-    state: State[Any] = undo.__call__(**parameters, return_state=True)  # type: ignore[func-returns-value]
-    return state
 
 
 def path_of(undo: Flow[..., Any]) -> str:

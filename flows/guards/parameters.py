@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from blocks.errors import BadParameter
 
 SHOWN_LENGTH = 200
+RequestedBy = Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")]
 EnvironmentName = Annotated[str, Field(description="Which environment to act upon, as shop-production.")]
 
 
