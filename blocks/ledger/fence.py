@@ -38,10 +38,11 @@ class Fence:
         Raises EnvironmentBusy with who holds it, since when and what it is doing, also
         when a dead run left an undo armed, unless `leftovers` are what it is taken for.
         """
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         while not self._try_lock():
-            self._evict_silent_holder()
-            if time.monotonic() >= deadline:
+            if self._evict_silent_holder():
+                patience = max(patience, RELEASE_SECONDS)
+            if time.monotonic() - began >= patience:
                 raise EnvironmentBusy(*_describe(self.environment, read_holder(self.connection, self.environment)))
             time.sleep(0.1)
         if not leftovers:
@@ -63,6 +64,7 @@ class Fence:
             time.sleep(0.1)
         row = self._one("SELECT epoch FROM environment WHERE name = %s", [self.environment])
         if row["epoch"] != epoch:
+            self._unlock()
             raise FenceLost(f"Another run took {self.environment} over.")
         self._enter()
         threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
@@ -88,10 +90,13 @@ class Fence:
             " WHERE name = %s AND epoch = %s RETURNING epoch",
             [self.environment, self.epoch],
         )
-        self._one("SELECT pg_advisory_unlock(%s)", [lock_key(self.environment)])
+        self._unlock()
 
     def _try_lock(self) -> bool:
         return bool(self._one("SELECT pg_try_advisory_lock(%s) AS got", [lock_key(self.environment)])["got"])
+
+    def _unlock(self) -> None:
+        self._one("SELECT pg_advisory_unlock(%s)", [lock_key(self.environment)])
 
     def _enter(self) -> None:
         self._released.clear()
@@ -106,28 +111,29 @@ class Fence:
         self.epoch = int(str(row["epoch"]))
 
     def _refuse_leftovers(self) -> None:
-        left = self.connection.execute(
+        left = self._execute(
             "SELECT run_id, undo FROM armed_undo WHERE environment = %s AND state = 'armed' AND run_id <> %s LIMIT 1",
             [self.environment, self.run_id],
         ).fetchone()
         if left:
-            self._one("SELECT pg_advisory_unlock(%s)", [lock_key(self.environment)])
+            self._unlock()
             raise EnvironmentBusy(
                 f"Run {left['run_id']} died in {self.environment} and left {left['undo']} armed.",
                 "Recover puts it back first; start it with `backstop recover`. Nothing was changed.",
             )
 
-    def _evict_silent_holder(self) -> None:
-        self.connection.execute(
+    def _evict_silent_holder(self) -> bool:
+        ended = self._execute(
             "SELECT pg_terminate_backend(backend_pid) FROM environment"
             " WHERE name = %s AND beat_at < now() - make_interval(secs => %s) AND backend_pid IN"
             " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)",
             [self.environment, SILENT_SECONDS],
         )
+        return ended.rowcount > 0
 
     def _end_own_session(self, epoch: int) -> None:
         """The session that was lost may still stand on the server, with the lock."""
-        self.connection.execute(
+        self._execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN environment ON pid = backend_pid"
             " WHERE locktype = 'advisory' AND name = %s AND epoch = %s",
             [self.environment, epoch],
@@ -142,16 +148,22 @@ class Fence:
                     [self.environment, epoch],
                 )
             except psycopg.Error:
-                return
+                if self.connection.closed:
+                    return
 
     def _one(self, statement: LiteralString, parameters: Sequence[object] | Mapping[str, object]) -> Row:
-        try:
-            row = self.connection.execute(statement, parameters).fetchone()
-        except psycopg.Error as error:
-            raise FenceLost(f"The connection to the ledger is gone: {type(error).__name__}.") from None
+        row = self._execute(statement, parameters).fetchone()
         if row is None:
             raise FenceLost(f"{self.environment} is no longer this run's: its epoch has moved on.")
         return row
+
+    def _execute(
+        self, statement: LiteralString, parameters: Sequence[object] | Mapping[str, object]
+    ) -> psycopg.Cursor[Row]:
+        try:
+            return self.connection.execute(statement, parameters)
+        except psycopg.Error as error:
+            raise FenceLost(f"The connection to the ledger is gone: {type(error).__name__}.") from None
 
 
 def read_holder(connection: Connection, environment: str) -> Row | None:
