@@ -2,6 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deployments.shop.processes import Postgres, running_postgres
+from tests.ledger_database import LedgerDatabase, create_ledger_role, ledger_database
 from tests.running_stack import RunningStack
 
 
@@ -20,3 +22,17 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 def stack(shared_stack: RunningStack) -> RunningStack:
     shared_stack.run("up")
     return shared_stack
+
+
+@pytest.fixture(scope="session")
+def ledger_server() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        create_ledger_role(server)
+        yield server
+
+
+@pytest.fixture
+def ledger(ledger_server: Postgres) -> Iterator[LedgerDatabase]:
+    """Empty, and this test's own."""
+    with ledger_database(ledger_server) as database:
+        yield database

