@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 
 from blocks.environment import load_environment
@@ -22,6 +23,16 @@ from flows.guards.parameters import checked, descriptions, flow_signature, shown
 from tasks.ledger import Run, current_run, end_run, has_current_run, run_record
 from tasks.notice import announce
 from tasks.report import publish_report
+
+
+class _NamedEndingIsNoCrash(logging.Filter):
+    """Prefect logs a traceback for every state that a flow returns as failed. The ending has been told by then."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
+
+
+logging.getLogger("prefect.flow_runs").addFilter(_NamedEndingIsNoCrash())
 
 
 def procedure(name: str, run_name: str) -> Callable[[Callable[..., object]], Flow[..., Any]]:
