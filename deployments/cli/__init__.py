@@ -14,6 +14,7 @@ from blocks.errors import BackstopError
 from deployments.cli.exit_codes import ExitCode
 
 COMMANDS = {
+    "demo": "see a good deploy, and a bad one that is caught and rolled back",
     "up": "start the embedded stack: PostgreSQL, Redis, Prefect, a worker, a sample service",
     "down": "end the embedded stack",
     "apply": "bring environment files and deployments into Prefect",

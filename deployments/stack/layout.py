@@ -44,6 +44,11 @@ class Layout:
         return self.state.folder / "shop"
 
     @property
+    def visits(self) -> Path:
+        """The log of the visitors of production."""
+        return self.state.folder / "visitors.jsonl"
+
+    @property
     def database_passwords(self) -> dict[str, str]:
         """Role → password. Each role owns the database of its own name."""
         return {

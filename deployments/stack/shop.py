@@ -44,8 +44,7 @@ def sandbox(layout: Layout, environment: str) -> Component:
 
 
 def visitors(layout: Layout) -> Component:
-    url = layout.front_url("production")
-    log = layout.state.folder / "visitors.jsonl"
+    url, log = layout.front_url("production"), layout.visits
     rate = str(_VISITS_A_SECOND)
     return Component(
         name="visitors",

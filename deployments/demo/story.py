@@ -1,0 +1,50 @@
+"""What the demo tells: each chapter is one run of a procedure, and how it has to end."""
+
+from typing import NamedTuple
+
+from deployments.stack.first_release import FIRST_VERSION
+
+BEGINNING = FIRST_VERSION
+"""What both environments run when the story begins."""
+GOOD, BAD = "v1.1.0", "v1.3.0"
+STAGING, PRODUCTION = "shop-staging", "shop-production"
+
+
+class Chapter(NamedTuple):
+    title: str
+    remark: str
+    """What to look out for."""
+    procedure: str
+    environment: str
+    parameters: dict[str, str]
+    ending: str
+    """The one that the story wants."""
+
+
+STORY = (
+    Chapter(
+        f"{GOOD} to staging",
+        "A good release. Staging has no visitors; what it sees is the release's own verification.",
+        *("deploy", STAGING, {"version": GOOD}, "Done"),
+    ),
+    Chapter(
+        f"{GOOD} to production",
+        "Visitors send 20 requests a second. They reach the release in steps, and nobody notices.",
+        *("deploy", PRODUCTION, {"version": GOOD}, "Done"),
+    ),
+    Chapter(
+        f"{BAD} to staging",
+        "A bad release: every fifth request to /offers fails. Its verification does not ask there, so it passes.",
+        *("deploy", STAGING, {"version": BAD}, "Done"),
+    ),
+    Chapter(
+        f"{BAD} to production",
+        "Here it meets visitors. It is caught, and all traffic goes back.",
+        *("deploy", PRODUCTION, {"version": BAD}, "Rolled back"),
+    ),
+    Chapter(
+        "Health of production",
+        "Everything that keeps the service alive, looked at once.",
+        *("health-check", PRODUCTION, {}, "Done"),
+    ),
+)
