@@ -32,11 +32,7 @@ def check_prerequisites(
     found = "its commit was found" if commit else "neither a tag nor a commit of that name exists"
     lines = [
         Prerequisite(name="release exists", met=commit is not None, detail=found),
-        Prerequisite(
-            name="rollback target known",
-            met=target is not None,
-            detail=target or "no release has the traffic now",
-        ),
+        _line("rollback target known", lambda: target or _nothing_to_return_to(environment)),
         _line("environment free", lambda: _nobody_holds(environment)),
         _line("no freeze", lambda: _no_freeze(environment)),
         _line("disk", lambda: _enough_disk(environment)),
@@ -57,6 +53,12 @@ def _line(name: str, look: Callable[[], str]) -> Prerequisite:
         return Prerequisite(name=name, met=True, detail=look())
     except BackstopError as error:
         return Prerequisite(name=name, met=False, detail=error.message)
+
+
+def _nothing_to_return_to(environment: Environment) -> str:
+    if environment.platform.read_traffic():
+        raise BackstopError("the platform does not know the release that has the traffic")
+    return "none needed: this is the first release, and a rollback leaves no release with traffic"
 
 
 def _nobody_holds(environment: Environment) -> str:
