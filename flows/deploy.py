@@ -80,7 +80,7 @@ def deploy(
 
     with locked(environment):
         confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix))
-        announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.current_version}.")
+        announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.replaces}.")
         judge = _prepare_judge(environment, plan)
         with (
             armed(
@@ -96,7 +96,7 @@ def deploy(
 
     add_changelog_entry(plan)
     announce(environment, f"{version} is live in {plan.environment}", "\n".join(plan.changes))
-    return f"{version} has all traffic of {plan.environment} and was verified; it replaced {plan.current_version}."
+    return f"{version} has all traffic of {plan.environment} and was verified; it replaced {plan.replaces}."
 
 
 @procedure("roll-back-deploy", run_name="roll back {environment}")

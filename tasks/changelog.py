@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from blocks.evidence import Evidence
 from tasks.deploy_plan import DeployPlan
 from tasks.ledger import current_run
+from tasks.markdown import plain
 
 
 def add_changelog_entry(plan: DeployPlan) -> None:
@@ -14,9 +15,9 @@ def add_changelog_entry(plan: DeployPlan) -> None:
     now = datetime.now(UTC)
     lines = [
         f"## {plan.version} · {now:%Y-%m-%d %H:%M} UTC",
-        f"Replaced {plan.current_version or 'nothing'}, asked for by {current_run().requested_by or 'nobody named'}.",
+        f"Replaced {plan.replaces}, asked for by {plain(current_run().requested_by) or 'nobody named'}.",
         "",
-        *(f"- {change}" for change in plan.changes),
+        *(f"- {plain(change)}" for change in plan.changes),
     ]
     name = f"changelog/{plan.environment}/{now:%Y%m%dT%H%M%S%f}-{plan.version}.md"
     Evidence.from_surroundings().write_once(name, "\n".join(lines) + "\n")

@@ -1,6 +1,7 @@
 """What a deploy is about to do, as data: read from the real world, shown, then followed."""
 
 import hashlib
+from collections.abc import Iterator
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -11,6 +12,7 @@ from blocks.environment import Environment
 from blocks.errors import Refused, Unmet
 from blocks.platforms.interface import Capability, Platform
 from tasks.ledger import current_run
+from tasks.markdown import plain
 from tasks.prerequisite import Prerequisite, check_prerequisites
 from tasks.traffic import TrafficBefore, read_main_release
 from tasks.version import check_version
@@ -32,6 +34,11 @@ class DeployPlan(BaseModel):
     deployer: str
     notes: list[str]
     prerequisites: list[Prerequisite]
+
+    @property
+    def replaces(self) -> str:
+        """In words, for people."""
+        return self.current_version or "nothing"
 
     @property
     def fingerprint(self) -> str:
@@ -80,7 +87,11 @@ def publish_plan(plan: DeployPlan) -> None:
     """Show the plan on the run's page, and record its fingerprint."""
     current_run().record("plan made", fingerprint=plan.fingerprint, version=plan.version, commit=plan.commit)
     current_run().facts.update(version=plan.version, commit=plan.commit, changes=plan.changes, plan=plan.fingerprint)
-    create_markdown_artifact(_page(plan), key="plan", description=f"Plan {plan.fingerprint}")
+    create_markdown_artifact(
+        "\n".join(_page(plan)),
+        key="plan",
+        description=f"{plan.replaces} → {plan.version} in {plan.environment}",
+    )
 
 
 def require_prerequisites(plan: DeployPlan) -> None:
@@ -99,22 +110,22 @@ def confirm_unchanged(plan: DeployPlan, now: DeployPlan) -> None:
         )
 
 
-def _page(plan: DeployPlan) -> str:
-    window = f"{plan.window_seconds:g} s"
-    return "\n".join(
-        [
-            f"# Deploy {plan.version} to {plan.environment}",
-            f"From **{plan.current_version or 'nothing'}** to **{plan.version}** (`{plan.commit[:10]}`), plan `{plan.fingerprint}`.",
-            "",
-            f"Traffic {' % → '.join(map(str, plan.steps))} %, then watched for {window}. "
-            "Undo: all traffic back to what it is now, the new release stopped, its tag withdrawn.",
-            *plan.notes,
-            "",
-            "| prerequisite | | |",
-            "|---|---|---|",
-            *(f"| {line.name} | {'✓' if line.met else '✗'} | {line.detail} |" for line in plan.prerequisites),
-            "",
-            "## Changes",
-            *([f"- {change}" for change in plan.changes] or ["none known"]),
-        ]
+def _page(plan: DeployPlan) -> Iterator[str]:
+    steps = " → ".join(f"{percent} %" for percent in plan.steps)
+    yield f"# Deploy {plan.version} to {plan.environment}"
+    yield (
+        f"**{plain(plan.current_version) or 'nothing'}** → **{plan.version}** (commit `{plan.commit[:10] or 'unknown'}`)"
+        f" · plan `{plan.fingerprint}`"
     )
+    yield ""
+    yield f"- **Traffic:** {steps}, then watched for {plan.window_seconds:g} s."
+    yield "- **Undo:** all traffic back to where it is now, the new release stopped, its tag withdrawn."
+    yield from (f"- {note}" for note in plan.notes)
+    yield ""
+    yield "## Changes"
+    yield from [f"- {plain(change)}" for change in plan.changes] or ["None known."]
+    yield ""
+    yield "## Prerequisites"
+    yield "| what must hold | | how it stands |"
+    yield "|---|---|---|"
+    yield from (f"| {line.name} | {'✓' if line.met else '✗'} | {plain(line.detail)} |" for line in plan.prerequisites)
