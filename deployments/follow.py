@@ -16,6 +16,8 @@ AFTERMATH_SECONDS = 90
 
 TOLD = ("phase began", "undo armed", "undo undone", "undo failed", "effect intended", "notice failed")
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+NAMED = ("Done", "Refused", "Rolled back", "Needs a human")
+"""The states that a run returns by itself. Where the ledger cannot be read from here, they tell its ending."""
 
 
 class Ended(NamedTuple):
@@ -40,9 +42,10 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
         state = api.read_state(run_id)
         if state["type"] in FINAL:
             dead_since = dead_since or time.monotonic()
-            patience = AFTERMATH_SECONDS if seen else 1.0
+            never_began = not seen and connection is not None and not connection.closed
+            patience = 1.0 if never_began or state["name"] in NAMED else AFTERMATH_SECONDS
             if time.monotonic() - dead_since > patience:
-                return _without_ledger(state, bool(seen))
+                return _without_ledger(state, never_began)
         time.sleep(POLL_SECONDS)
     return None
 
@@ -69,11 +72,13 @@ def _connect_or_none(run_id: str) -> Connection | None:
         return None
 
 
-def _without_ledger(state: dict[str, Any], started: bool) -> Ended:
+def _without_ledger(state: dict[str, Any], never_began: bool) -> Ended:
     message = str(state["message"] or f"The run is {state['name']}.")
-    if started:
-        return Ended("Needs a human", f"{message} The ledger has no ending for it; see `backstop status`.")
-    return Ended("Refused", f"{message} It never began, so nothing was changed.")
+    if state["name"] in NAMED:
+        return Ended(state["name"], message)
+    if never_began:
+        return Ended("Refused", f"{message} It never began, so nothing was changed.")
+    return Ended("Needs a human", f"{message} The ledger tells no ending for it; see `backstop status`.")
 
 
 def _in_words(event: str, detail: dict[str, Any]) -> str:
