@@ -12,10 +12,10 @@ from tasks.markdown import plain
 
 def add_changelog_entry(plan: DeployPlan) -> None:
     """`changelog/ENVIRONMENT/TIME-VERSION.md` in the evidence store, and the newest one in the interface."""
-    now = datetime.now(UTC)
+    now, asked_by = datetime.now(UTC), plain(current_run().requested_by) or "nobody named"
     lines = [
         f"## {plan.version} · {now:%Y-%m-%d %H:%M} UTC",
-        f"Replaced {plan.replaces}, asked for by {plain(current_run().requested_by) or 'nobody named'}.",
+        f"Replaced {plan.replaces}, asked for by {asked_by}.",
         "",
         *(f"- {plain(change)}" for change in plan.changes),
     ]

@@ -1,37 +1,63 @@
-"""A line chart as SVG: small, without scripts, readable in light and dark."""
+"""A line chart as SVG: small, without scripts, readable on a light page and on a dark one."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from math import ceil, floor, log10
+from typing import NamedTuple
 
-WIDTH, HEIGHT, MARGIN = 640, 160, 36
+WIDTH, HEIGHT = 720, 200
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 52, 28
+LINE, LIMIT, INK = "#3b82f6", "#d97706", "#868d99"
+"""Each keeps its contrast on white and on black: the page behind may be either."""
+
+MOST_POINTS = 300
 Point = tuple[float, float]
 
 
-def line_chart(title: str, points: list[Point], unit: str, marks: Sequence[tuple[float, str]] = ()) -> str:
-    """`points` are (seconds, value); `marks` are (seconds, word) for what happened then."""
-    width = max([x for x, _ in points] + [1.0])
-    top = max([y for _, y in points] + [0.001]) * 1.15
+class Scale(NamedTuple):
+    """What the edges of the drawing stand for."""
 
-    def across(x: float) -> float:
-        return MARGIN + x / width * (WIDTH - 2 * MARGIN)
+    seconds: float
+    top: float
 
-    def down(y: float) -> float:
-        return HEIGHT - MARGIN - y / top * (HEIGHT - 2 * MARGIN)
+    def across(self, second: float) -> float:
+        return round(LEFT + second / self.seconds * (WIDTH - LEFT - RIGHT), 1)
 
-    line = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#fff"/>',
-        f'<text x="{MARGIN}" y="18" font-size="13" fill="#223">{escape(title)}</text>',
-        f'<text x="{WIDTH - MARGIN}" y="18" text-anchor="end" fill="#667">0 – {top:.3g} {escape(unit)}</text>',
-        f'<path d="M{MARGIN} {down(0):.1f}H{WIDTH - MARGIN}" stroke="#99a"/>',
-        *(_mark(across(x), word) for x, word in marks),
-        f'<polyline points="{line}" fill="none" stroke="#2457d6" stroke-width="2"/>',
-        f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - 8}" text-anchor="end" fill="#667">{width:.0f} s</text>',
-        "</svg>",
-    ]
-    return "".join(drawn)
+    def down(self, value: float) -> float:
+        return round(HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM), 1)
+
+    def path(self, points: Sequence[Point]) -> str:
+        return " ".join(f"{self.across(second)},{self.down(value)}" for second, value in points)
+
+
+def line_chart(
+    title: str,
+    points: Sequence[Point],
+    unit: str,
+    limit: Sequence[Point] = (),
+    marks: Sequence[tuple[float, str]] = (),
+) -> str:
+    """`points` and `limit` are (seconds, value); `marks` are (seconds, word) for what happened then."""
+    points, limit = _thinned(points), _thinned(limit)
+    scale = Scale(
+        seconds=max([second for second, _ in [*points, *marks]] + [1.0]),
+        top=_round_up(max([value for _, value in [*points, *limit]] + [0.001])),
+    )
+    return "".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+            f' font-family="system-ui, sans-serif" font-size="11" fill="{INK}">',
+            f'<text x="0" y="14" font-size="13" font-weight="600">{escape(title)}</text>',
+            *_legend(bool(limit)),
+            *_value_axis(scale, unit),
+            *_time_axis(scale),
+            *_marks(scale, marks),
+            f'<polyline points="{scale.path(limit)}" fill="none" stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 4"/>',
+            f'<polyline points="{scale.path(points)}" fill="none" stroke="{LINE}" stroke-width="2"/>',
+            "</svg>",
+        ]
+    )
 
 
 def as_markdown_image(title: str, svg: str) -> str:
@@ -39,8 +65,44 @@ def as_markdown_image(title: str, svg: str) -> str:
     return f"![{title}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
 
 
-def _mark(x: float, word: str) -> str:
-    return (
-        f'<path d="M{x:.1f} 26V{HEIGHT - MARGIN}" stroke="#c33" stroke-dasharray="3 3"/>'
-        f'<text x="{x + 3:.1f}" y="36" fill="#c33">{escape(word)}</text>'
-    )
+def _legend(limited: bool) -> Iterator[str]:
+    right = WIDTH - RIGHT
+    if limited:
+        yield f'<path d="M{right - 150} 10h18" stroke="{LINE}" stroke-width="2"/>'
+        yield f'<text x="{right - 127}" y="14">measured</text>'
+        yield f'<path d="M{right - 66} 10h18" stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 4"/>'
+        yield f'<text x="{right}" y="14" text-anchor="end">allowed</text>'
+
+
+def _value_axis(scale: Scale, unit: str) -> Iterator[str]:
+    for value in (0.0, scale.top / 2, scale.top):
+        y = scale.down(value)
+        yield f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="{INK}" stroke-opacity="{0.3 if value else 1}"/>'
+        yield f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{value:g} {escape(unit)}</text>'
+
+
+def _time_axis(scale: Scale) -> Iterator[str]:
+    unit, word = (60, "min") if scale.seconds >= 300 else (1, "s")
+    step = _round_up(scale.seconds / unit / 6)
+    for number in range(floor(scale.seconds / unit / step) + 1):
+        x = scale.across(number * step * unit)
+        yield f'<text x="{x}" y="{HEIGHT - 10}" text-anchor="middle">{number * step:g} {word}</text>'
+
+
+def _marks(scale: Scale, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    for second, word in marks:
+        x = scale.across(second)
+        yield f'<path d="M{x} {TOP - 14}V{HEIGHT - BOTTOM}" stroke="{INK}" stroke-dasharray="2 3"/>'
+        yield f'<text x="{x + 4}" y="{TOP - 6}">{escape(word)}</text>'
+
+
+def _thinned(points: Sequence[Point]) -> list[Point]:
+    """At most MOST_POINTS: of every group the worst, so that no peak is lost."""
+    group = ceil(len(points) / MOST_POINTS) or 1
+    return [max(points[at : at + group], key=lambda point: point[1]) for at in range(0, len(points), group)]
+
+
+def _round_up(value: float) -> float:
+    """To 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** floor(log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999)

@@ -112,14 +112,13 @@ def confirm_unchanged(plan: DeployPlan, now: DeployPlan) -> None:
 
 def _page(plan: DeployPlan) -> Iterator[str]:
     steps = " → ".join(f"{percent} %" for percent in plan.steps)
+    tag = "" if plan.tag_exists else ", its tag withdrawn"
     yield f"# Deploy {plan.version} to {plan.environment}"
-    yield (
-        f"**{plain(plan.current_version) or 'nothing'}** → **{plan.version}** (commit `{plan.commit[:10] or 'unknown'}`)"
-        f" · plan `{plan.fingerprint}`"
-    )
+    yield f"**{plain(plan.current_version) or 'nothing'}** → **{plan.version}** · plan `{plan.fingerprint}`"
     yield ""
+    yield f"- **Commit:** {plan.commit or 'unknown'}"
     yield f"- **Traffic:** {steps}, then watched for {plan.window_seconds:g} s."
-    yield "- **Undo:** all traffic back to where it is now, the new release stopped, its tag withdrawn."
+    yield f"- **Undo:** all traffic back to where it is now, the new release stopped{tag}."
     yield from (f"- {note}" for note in plan.notes)
     yield ""
     yield "## Changes"

@@ -16,7 +16,7 @@ from tasks.watch import Subject, Watch
 
 
 # Never retried: a failed look means "unknown" here, and that is an answer.
-@task(cache_policy=NO_CACHE)
+@task(name="Measure baseline", cache_policy=NO_CACHE)
 def measure_baseline(metrics: Metrics, releases: list[Release], seconds: float, minimum_samples: int) -> Baseline:
     """What the releases that carry the traffic do now: a look of `seconds`, or all that they
     counted since they started where the look saw fewer than `minimum_samples` requests.
@@ -46,7 +46,7 @@ def _read_samples(metrics: Metrics, releases: list[Release]) -> dict[str, Sample
 
 
 # Never retried: the evidence is in `judge`, and whoever lost the run must not go on.
-@task(cache_policy=NO_CACHE)
+@task(name="Watch release", cache_policy=NO_CACHE)
 def monitor_release(
     judge: Judge,
     subject: Subject,

@@ -34,7 +34,9 @@ class Progress:
             {
                 "at": round(elapsed, 2),
                 "error_rate": reading.error_rate,
+                "error_rate_limit": reading.error_rate_limit,
                 "p95": reading.p95,
+                "p95_limit": reading.p95_limit,
                 "evidence": reading.evidence,
             }
         )

@@ -2,13 +2,19 @@
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
 from blocks.evidence import Evidence
 from tasks.chart import as_markdown_image, line_chart
 from tasks.ledger import Run
+from tasks.markdown import plain
+
+BAR = 30
+"""Characters of the longest phase's bar."""
 
 
 def publish_report(run: Run, ending: str, message: str) -> None:
@@ -29,31 +35,58 @@ def publish_report(run: Run, ending: str, message: str) -> None:
     Evidence.from_surroundings().write_once(
         f"reports/{folder}/{run.id}.json", json.dumps(report, indent=2, default=str)
     )
-    create_markdown_artifact(_page(run, ending, message), key="report", description=f"{run.procedure}: {ending}")
+    create_markdown_artifact(
+        "\n".join(_page(run, ending, message)),
+        key="report",
+        description=f"{ending} after {report['seconds']:.1f} s",
+    )
 
 
-def _page(run: Run, ending: str, message: str) -> str:
-    lines = [
-        f"# {run.procedure} in {run.environment}: {ending}",
-        message,
-        "",
-        f"Asked for by {run.requested_by or 'nobody named'}. {time.time() - run.started:.1f} s in all.",
-        "",
-        "| phase | seconds |",
-        "|---|--:|",
-        *(f"| {name} | {seconds:.1f} |" for name, seconds in run.phases),
-        "",
-    ]
-    readings = run.facts.get("readings", [])
-    if readings:
-        marks = [(mark["at"], mark["what"]) for mark in run.facts.get("marks", [])]
-        errors = [(reading["at"], reading["error_rate"] * 100) for reading in readings]
-        slow = [(reading["at"], (reading["p95"] or 0) * 1000) for reading in readings]
-        lines += [
-            as_markdown_image("Error rate", line_chart("Error rate of the new release", errors, "%", marks)),
-            "",
-            as_markdown_image("Latency", line_chart("p95 of the new release", slow, "ms", marks)),
-        ]
-    if changes := run.facts.get("changes"):
-        lines += ["", "## Changes", *(f"- {change}" for change in changes)]
-    return "\n".join(lines)
+def _page(run: Run, ending: str, message: str) -> Iterator[str]:
+    yield f"# {ending}: {run.procedure} in {plain(run.environment)}"
+    yield plain(message)
+    yield ""
+    yield (
+        f"Asked for by **{plain(run.requested_by) or 'nobody named'}**"
+        f" · {datetime.fromtimestamp(run.started, UTC):%Y-%m-%d %H:%M:%S} UTC · {time.time() - run.started:.1f} s"
+    )
+    yield ""
+    yield from _charts(run.facts.get("readings", []), run.facts.get("marks", []))
+    yield from _changes(run.facts.get("changes", []))
+    yield from _phases(run.phases)
+
+
+def _charts(readings: list[dict[str, Any]], marks: list[dict[str, Any]]) -> Iterator[str]:
+    if not readings:
+        return
+    steps = [(mark["at"], mark["what"]) for mark in marks]
+    for title, name, unit, factor in (
+        ("Failed requests of the new release", "error_rate", "%", 100),
+        ("Response time of the new release (p95)", "p95", "ms", 1000),
+    ):
+        measured = _curve(readings, name, factor)
+        allowed = _curve(readings, f"{name}_limit", factor)
+        yield as_markdown_image(title, line_chart(title, measured, unit, allowed, steps))
+        yield ""
+
+
+def _curve(readings: list[dict[str, Any]], name: str, factor: float) -> list[tuple[float, float]]:
+    return [(reading["at"], reading[name] * factor) for reading in readings if reading[name] is not None]
+
+
+def _changes(changes: list[str]) -> Iterator[str]:
+    if changes:
+        yield "## Changes"
+        yield from (f"- {plain(change)}" for change in changes)
+        yield ""
+
+
+def _phases(phases: list[tuple[str, float]]) -> Iterator[str]:
+    if not phases:
+        return
+    longest = max(seconds for _, seconds in phases) or 1
+    yield "## Phases"
+    yield "| phase | seconds | |"
+    yield "|---|--:|---|"
+    for name, seconds in phases:
+        yield f"| {name} | {seconds:.1f} | {'━' * round(seconds / longest * BAR)} |"

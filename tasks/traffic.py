@@ -2,6 +2,7 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 from pydantic import BaseModel
 
 from blocks.platforms.interface import Platform, Release, Split
@@ -22,9 +23,15 @@ class TrafficBefore(BaseModel):
     """Ids of all the releases that the platform knew before."""
 
 
+def _in_words() -> str:
+    split: Split = task_run.parameters["split"]
+    return f"Shift traffic: {', '.join(f'{percent} % {id}' for id, percent in split.items())}"
+
+
 # Repeating is safe: the split is set as a whole.
 @task(
     name="Shift traffic",
+    task_run_name=_in_words,
     cache_policy=NO_CACHE,
     retries=3,
     retry_delay_seconds=0.5,

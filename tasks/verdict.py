@@ -53,7 +53,9 @@ class Reading(BaseModel):
     requests: float
     errors: float
     error_rate: float
+    error_rate_limit: float
     p95: float | None
+    p95_limit: float
     healthy: bool | None
     probes: int
     failed_probes: int
