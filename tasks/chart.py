@@ -11,6 +11,9 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 52, 28
 LINE, LIMIT, INK = "#3b82f6", "#d97706", "#868d99"
 """Each keeps its contrast on white and on black: the page behind may be either."""
 
+LINE_STYLE = f'stroke="{LINE}" stroke-width="2"'
+LIMIT_STYLE = f'stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 4"'
+
 MOST_POINTS = 300
 Point = tuple[float, float]
 
@@ -53,8 +56,8 @@ def line_chart(
             *_value_axis(scale, unit),
             *_time_axis(scale),
             *_marks(scale, marks),
-            f'<polyline points="{scale.path(limit)}" fill="none" stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 4"/>',
-            f'<polyline points="{scale.path(points)}" fill="none" stroke="{LINE}" stroke-width="2"/>',
+            f'<polyline points="{scale.path(limit)}" fill="none" {LIMIT_STYLE}/>',
+            f'<polyline points="{scale.path(points)}" fill="none" {LINE_STYLE}/>',
             "</svg>",
         ]
     )
@@ -68,9 +71,9 @@ def as_markdown_image(title: str, svg: str) -> str:
 def _legend(limited: bool) -> Iterator[str]:
     right = WIDTH - RIGHT
     if limited:
-        yield f'<path d="M{right - 150} 10h18" stroke="{LINE}" stroke-width="2"/>'
+        yield f'<path d="M{right - 150} 10h18" {LINE_STYLE}/>'
         yield f'<text x="{right - 127}" y="14">measured</text>'
-        yield f'<path d="M{right - 66} 10h18" stroke="{LIMIT}" stroke-width="1.5" stroke-dasharray="5 4"/>'
+        yield f'<path d="M{right - 66} 10h18" {LIMIT_STYLE}/>'
         yield f'<text x="{right}" y="14" text-anchor="end">allowed</text>'
 
 
