@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from blocks.evidence import Evidence
 from blocks.ledger.connection import Connection
+from blocks.ledger.storable import storable, storable_text
 
 GENESIS = "0" * 64
 _COLUMNS = ("sequence", "at", "run_id", "environment", "actor", "event", "detail", "previous")
@@ -36,11 +37,11 @@ def append(
         row: dict[str, object] = {
             "sequence": head[0] + 1,
             "at": datetime.now(UTC).isoformat(),
-            "run_id": run_id,
-            "environment": environment,
-            "actor": actor,
+            "run_id": storable_text(run_id),
+            "environment": storable_text(environment),
+            "actor": storable_text(actor),
             "event": event,
-            "detail": dict(detail),
+            "detail": _as_given_back(connection, detail),
             "previous": head[1],
         }
         connection.execute(
@@ -49,6 +50,12 @@ def append(
             " %(previous)s, %(hash)s)",
             {**row, "json": Jsonb(row["detail"]), "hash": hash_of(row)},
         )
+
+
+def _as_given_back(connection: Connection, detail: Mapping[str, object]) -> object:
+    """What is signed is what PostgreSQL will answer: it writes 1e22 as an integer and knows no -0.0."""
+    row = connection.execute("SELECT %s::jsonb AS detail", [Jsonb(storable(detail))]).fetchone()
+    return row["detail"] if row else {}
 
 
 def read_head(connection: Connection) -> tuple[int, str]:
