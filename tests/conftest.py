@@ -2,8 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from blocks.ledger.connection import migrate
 from tests.deployments.shop.processes import Postgres, running_postgres
-from tests.ledger_database import LedgerDatabase, create_ledger_role, ledger_database
+from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
 
 
@@ -31,8 +32,16 @@ def ledger_server() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture
-def ledger(ledger_server: Postgres) -> Iterator[LedgerDatabase]:
-    """Empty, and this test's own."""
-    with ledger_database(ledger_server) as database:
+@pytest.fixture(scope="session")
+def shared_ledger(ledger_server: Postgres) -> Iterator[LedgerDatabase]:
+    with empty_database(ledger_server) as database:
+        with database.connect("schema") as connection:
+            migrate(connection)
         yield database
+
+
+@pytest.fixture
+def ledger(shared_ledger: LedgerDatabase) -> LedgerDatabase:
+    """Empty at the start of each test."""
+    shared_ledger.empty()
+    return shared_ledger

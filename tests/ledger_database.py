@@ -1,4 +1,4 @@
-"""A ledger of its own for each test: a database on a real server, owned by a role without privileges."""
+"""A ledger for tests: a database on a real server, owned by a role without privileges."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb
 
-from blocks.ledger.connection import Connection, connect, migrate
+from blocks.ledger.connection import Connection, connect
 from tests.deployments.shop.processes import Postgres
 
 ROLE = "ledger"
 PASSWORD = "not-for-messages"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_file'"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,19 @@ class LedgerDatabase:
 
     def as_superuser(self, statement: str) -> list[tuple[object, ...]]:
         return self.server.execute(statement, self.name)
+
+    def empty(self) -> None:
+        """Cut everybody off and forget everything: much faster than another database."""
+        self.as_superuser(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        tables = [str(name) for (name,) in self.as_superuser(TABLES)]
+        self.as_superuser(
+            "ALTER TABLE audit DISABLE TRIGGER ALL;"
+            f"TRUNCATE {', '.join(tables)} RESTART IDENTITY;"
+            "ALTER TABLE audit ENABLE TRIGGER ALL"
+        )
 
     def open_run(self, connection: Connection, run_id: str, environment: str) -> None:
         connection.execute(
@@ -58,11 +72,3 @@ def empty_database(server: Postgres) -> Iterator[LedgerDatabase]:
     yield LedgerDatabase(server, name)
     with server.connect() as connection:
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-
-
-@contextmanager
-def ledger_database(server: Postgres) -> Iterator[LedgerDatabase]:
-    with empty_database(server) as database:
-        with database.connect("schema") as connection:
-            migrate(connection)
-        yield database
