@@ -42,7 +42,7 @@ from tasks.release import (
 from tasks.rollback import (
     find_good_release,
     give_all_traffic,
-    release_before,
+    read_versions_before,
     retire_releases,
     return_traffic,
     stop_releases_of,
@@ -116,11 +116,10 @@ def roll_back_deploy(
             return_traffic(environment, before)
         with phase("stop the release"):
             stop_releases_of(platform, before)
-        main = release_before(platform, before)
-        if main:
-            verify_service(environment.service, main.version)
-    back_on = main.version if main else "no release"
-    return f"All traffic of {environment.environment} is back on {back_on}."
+        versions = read_versions_before(platform, before)
+        if versions:
+            verify_service(environment.service, *versions)
+    return f"All traffic of {environment.environment} is back on {' and '.join(versions) or 'no release'}."
 
 
 @procedure("withdraw-release-tag", run_name="withdraw tag {version}")

@@ -44,12 +44,11 @@ def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
             stop_release(platform, release.id)
 
 
-def release_before(platform: Platform, before: TrafficBefore) -> Release | None:
-    """The release that had most of the traffic."""
-    if not before.split:
-        return None
-    main = max(before.split, key=lambda id: before.split[id])
-    return next((release for release in platform.read_releases() if release.id == main), None)
+def read_versions_before(platform: Platform, before: TrafficBefore) -> list[str]:
+    """The versions that had the traffic, the one with most of it first."""
+    versions = {release.id: release.version for release in platform.read_releases()}
+    by_share = sorted(before.split, key=lambda id: -before.split[id])
+    return list(dict.fromkeys(versions[id] for id in by_share if id in versions))
 
 
 def find_good_release(environment: Environment, to: str) -> Release:
