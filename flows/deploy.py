@@ -43,6 +43,7 @@ from tasks.rollback import (
     find_good_release,
     give_all_traffic,
     read_versions_before,
+    record_choice,
     retire_releases,
     return_traffic,
     stop_releases_of,
@@ -212,6 +213,7 @@ def _return_to_good_release(environment: Environment, to: str, cause: str) -> st
             with phase("traffic back"):
                 give_all_traffic(platform, target)
             verify_service(environment.service, target.version)
+        record_choice(main, target)
         if main and main.id != target.id:
             stop_release(platform, main.id)
     announce(environment, f"{name} was rolled back to {target.version}", cause or "No cause was given.")

@@ -52,7 +52,7 @@ def read_versions_before(platform: Platform, before: TrafficBefore) -> list[str]
 
 
 def find_good_release(environment: Environment, to: str) -> Release:
-    """The release to return to: of version `to`, or the newest older than the present one that was not rolled back.
+    """The release to return to: of version `to`, or the newest older than the present one that is not known as bad.
 
     Raises BadParameter or ReleaseIsBad when the platform knows none.
     """
@@ -65,7 +65,7 @@ def find_good_release(environment: Environment, to: str) -> Release:
             raise BadParameter("to", to, f"a version that the platform still knows: {', '.join(known) or 'none'}")
         return named[0]
     main = read_main_release(environment.platform)
-    bad = _rolled_back_versions(environment.environment)
+    bad = _bad_versions(environment.environment)
     for release in releases:
         older = main is None or (release.created_at < main.created_at and release.version != main.version)
         if older and release.state != "failed" and release.version not in bad:
@@ -103,20 +103,36 @@ def _may_have_made(environment: Environment, before: TrafficBefore, split: Split
 
 
 def _started_by(platform: Platform, before: TrafficBefore) -> list[Release]:
-    """What the run started, or what its tag made somebody else start."""
+    """What the run started, for the first time or again, or what its tag made somebody else start."""
+    intents = read_intents(current_run().connection, before.run_id, "start stopped release")
+    started_again = {intent["release"] for intent in intents}
     return [
         release
         for release in platform.read_releases()
         if release.started_by == before.run_id
+        or release.id in started_again
         or (not release.started_by and release.version == before.version and release.id not in before.known)
     ]
 
 
-def _rolled_back_versions(environment: str) -> set[str]:
+def record_choice(left: Release | None, chosen: Release) -> None:
+    """Somebody left one release for another: the one is not returned to later, the other may be."""
+    if left and left.version != chosen.version:
+        current_run().record("release chosen", left=left.version, chosen=chosen.version)
+
+
+def _bad_versions(environment: str) -> set[str]:
+    """Those whose last deploy was rolled back, or that somebody has left for another one since."""
     rows = current_run().connection.execute(
-        "SELECT DISTINCT ON (parameters->>'version') parameters->>'version' AS version, ending FROM run"
-        " WHERE procedure = 'deploy' AND environment = %s AND ending IN ('Done', 'Rolled back')"
-        " ORDER BY parameters->>'version', started_at DESC",
-        [environment],
+        "SELECT DISTINCT ON (version) version, good FROM ("
+        " SELECT parameters->>'version' AS version, ending = 'Done' AS good, ended_at FROM run"
+        " WHERE procedure = 'deploy' AND environment = %(environment)s AND ending IN ('Done', 'Rolled back')"
+        " AND coalesce(parameters->>'plan_only', 'false') = 'false'"
+        " UNION ALL"
+        " SELECT choice.version, choice.good, at::timestamptz FROM audit,"
+        " LATERAL (VALUES (detail->>'left', false), (detail->>'chosen', true)) AS choice (version, good)"
+        " WHERE event = 'release chosen' AND environment = %(environment)s"
+        ") AS judgement (version, good, at) ORDER BY version, at DESC",
+        {"environment": environment},
     )
-    return {str(row["version"]) for row in rows if row["ending"] == "Rolled back"}
+    return {str(row["version"]) for row in rows if not row["good"]}
