@@ -1,0 +1,160 @@
+"""Documentation cannot lie: what it names exists, and what exists is named."""
+
+import argparse
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.blocks.core import Block
+from pydantic import BaseModel
+
+from blocks.rollout import Freeze
+from blocks.service import Signature, SmokeStep
+from deployments.cli import COMMANDS
+from deployments.environment_file import PARTS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+INNER = {"A smoke step": SmokeStep, "A signature": Signature, "A freeze": Freeze}
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
+
+
+def _deployments() -> dict[str, dict[str, Any]]:
+    """Procedure → its deployment in prefect.yaml."""
+    described = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    return {_flow(one["entrypoint"]).name: one for one in described}
+
+
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    module, name = entrypoint.rsplit(".", 1)
+    found: Flow[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def _flows() -> Iterator[tuple[str, Flow[..., Any]]]:
+    for path in sorted((ROOT / "flows").glob("[!_]*.py")):
+        for name, value in vars(import_module(f"flows.{path.stem}")).items():
+            if isinstance(value, Flow) and value.fn.__module__ == f"flows.{path.stem}":
+                yield name, value
+
+
+DEPLOYMENTS = _deployments()
+
+
+def test_every_page_belongs_to_a_procedure_and_every_procedure_has_one() -> None:
+    assert {page.stem for page in (DOCS / "procedures").glob("*.md")} == set(DEPLOYMENTS)
+
+
+def test_every_flow_has_its_deployment_unless_it_is_the_undo_of_another_one() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "flows").glob("*.py"))
+    for name, flow in _flows():
+        is_undo = re.search(rf"armed\(\s*{name},", sources)
+        assert flow.name in DEPLOYMENTS or is_undo, f"{flow.name} has no deployment in prefect.yaml"
+
+
+@pytest.mark.parametrize("procedure", DEPLOYMENTS)
+def test_everything_that_the_run_form_asks_for_is_described_and_on_its_page(procedure: str) -> None:
+    deployment = DEPLOYMENTS[procedure]
+    page = (DOCS / "procedures" / f"{procedure}.md").read_text()
+    assert deployment["description"]
+    for name, schema in _flow(deployment["entrypoint"]).parameters.properties.items():
+        assert schema.get("description"), f"{procedure}: parameter {name} has no description"
+        assert f"| `{name}` |" in page, f"{procedure}: its page does not name parameter {name}"
+    assert f"](docs/procedures/{procedure}.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{target} does not exist"
+        if anchor:
+            assert anchor in _anchors(linked), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_line_is_one_that_backstop_understands(page: Path) -> None:
+    for line in _command_lines(page.read_text()):
+        _, name, *words = shlex.split(line, comments=True)
+        assert name in COMMANDS, line
+        if words:  # else it names the command, no more
+            _parser(name).parse_args(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_run_that_is_shown_gives_parameters_that_the_procedure_has(page: Path) -> None:
+    for line in _command_lines(page.read_text()):
+        _, name, *words = shlex.split(line, comments=True)
+        if name != "run" or not words:
+            continue
+        run = _parser("run").parse_args(words)
+        known = _flow(DEPLOYMENTS[run.procedure]["entrypoint"]).parameters.properties
+        assert {text.partition("=")[0] for text in run.parameter} <= known.keys(), line
+
+
+def test_every_make_target_that_is_shown_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {name for page in PAGES for name in re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z]+)`", page.read_text())}
+    assert shown
+    assert shown <= targets
+
+
+def test_every_dependency_says_what_it_is_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    page = (DOCS / "dependencies.md").read_text()
+    first_cells = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"`([^`]+)`", first_cells))
+    assert named == {re.split(r"[\[<>=~! ]", dependency)[0] for dependency in wanted}
+
+
+@pytest.mark.parametrize(
+    ("heading", "block"),
+    [(part, block) for part, kinds in PARTS.items() for block in kinds.values()] + [*INNER.items()],
+)
+def test_every_field_of_the_environment_file_is_explained_as_its_form_does(
+    heading: str, block: type[Block] | type[BaseModel]
+) -> None:
+    page = (DOCS / "environment-file.md").read_text()
+    section = re.split(r"^##+ ", page.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = {line.split("|")[1].strip(" `"): line for line in section.splitlines() if line.startswith("| `")}
+    fields = {field.alias or name: field for name, field in block.model_fields.items()}
+    assert rows.keys() == fields.keys()
+    for name, field in fields.items():
+        assert (field.description or "") in rows[name]
+        assert ("**required**" in rows[name]) == field.is_required()
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"backstop {command}", exit_on_error=False)
+    import_module(f"deployments.cli.{command}").add_arguments(parser)
+    return parser
+
+
+def _command_lines(text: str) -> list[str]:
+    """Every `backstop …` in a code block or within a sentence, but for those with something left out."""
+    blocks = re.findall(r"^ *```(?:sh)?\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", text)
+    commands = [line.removeprefix(".venv/bin/") for line in lines]
+    return [line for line in commands if re.match("backstop [a-z]", line) and '…"' not in line and " … " not in line]
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
