@@ -1,5 +1,7 @@
 """The smoke test: what a person would try on the service, as the environment writes it down."""
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -19,18 +21,26 @@ def run_smoke(service: Service, url: str, only: str = "") -> str:
 
     Raises BackstopError with the first step that failed and what it answered.
     """
-    kept: dict[str, str] = {}
     steps = [step for step in service.smoke if not only or step.name == only]
-    with httpx.Client(base_url=url, timeout=service.timeout, trust_env=False) as client:
-        for step in steps:
-            try:
-                _run_step(client, step, kept)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise BackstopError(f"step '{step.name}' got no answer ({type(error).__name__})") from None
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(_run_steps(steps, url, service.timeout))
     return f"{len(steps)} step{'s' * (len(steps) != 1)} passed"
 
 
-def _run_step(client: httpx.Client, step: SmokeStep, kept: dict[str, str]) -> None:
+async def _run_steps(steps: list[SmokeStep], url: str, seconds: float) -> None:
+    """Each step ends within `seconds`, which httpx alone promises for a single read only."""
+    kept: dict[str, str] = {}
+    async with httpx.AsyncClient(base_url=url, timeout=seconds, trust_env=False) as client:
+        for step in steps:
+            try:
+                await asyncio.wait_for(_run_step(client, step, kept), seconds)
+            except TimeoutError:
+                raise BackstopError(f"step '{step.name}' got no answer within {seconds:g} s") from None
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # may quote a header
+                raise BackstopError(f"step '{step.name}' got no answer ({type(error).__name__})") from None
+
+
+async def _run_step(client: httpx.AsyncClient, step: SmokeStep, kept: dict[str, str]) -> None:
     method, path = step.request.split(" ", 1)
     content = step.body if step.json_body is None else json.dumps(_filled(step.json_body, kept))
     headers = {name: str(_filled(value, kept)) for name, value in step.headers.items()}
@@ -38,7 +48,7 @@ def _run_step(client: httpx.Client, step: SmokeStep, kept: dict[str, str]) -> No
         headers["Content-Type"] = "application/json"
     if step.sign:
         headers[step.sign.header] = sign(step.sign, content or "", int(time.time()))
-    answer = client.request(method, str(_filled(path, kept)), content=content, headers=headers)
+    answer = await client.request(method, str(_filled(path, kept)), content=content, headers=headers)
     if answer.status_code != step.expect:
         raise BackstopError(f"step '{step.name}' answered {answer.status_code}, not {step.expect}")
     if step.expect_json or step.keep:
