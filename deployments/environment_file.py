@@ -63,7 +63,7 @@ def read_environment_file(path: Path) -> tuple[str, dict[str, Block]]:
 def build_environment(name: str, parts: dict[str, Block]) -> Environment:
     """The block that ties the parts together; a part that the file leaves out has its defaults."""
     with_defaults = {"limits": Limits(), "rollout": Rollout(), "notices": Notices(), **parts}
-    return Environment(environment=name, **with_defaults)  # type: ignore[arg-type]
+    return Environment(environment=name, **with_defaults)
 
 
 def _parse(path: Path) -> dict[str, Any]:

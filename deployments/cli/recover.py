@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settled",
         metavar="RUN",
-        help="do not recover: say that you have put right by hand what this run could not; status then stops showing it",
+        help="do not recover: say that you have put right by hand what this run could not; status stops showing it",
     )
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for each environment")
 

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from blocks.errors import BadParameter, BackstopError
+from blocks.errors import BackstopError, BadParameter
 from deployments.cli.exit_codes import ExitCode
 from deployments.follow import Ended, follow
 from deployments.prefect_api import PrefectApi

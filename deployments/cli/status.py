@@ -24,9 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     components = read_components(State.of_surroundings()) if embedded else []
     standings, trouble = _standings() if components or not embedded else ([], "")
     if arguments.json:
-        shown = {"components": components, "environments": standings}
-        plain = {name: [part.model_dump(mode="json") for part in parts] for name, parts in shown.items()}
-        print(json.dumps({**plain, "trouble": trouble}, indent=2))
+        shown = {
+            "components": [status.model_dump(mode="json") for status in components],
+            "environments": [standing.model_dump(mode="json") for standing in standings],
+            "trouble": trouble,
+        }
+        print(json.dumps(shown, indent=2))
     else:
         _show(components, standings, trouble, embedded)
     if any(standing.needs_a_human for standing in standings):

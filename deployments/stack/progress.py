@@ -38,7 +38,7 @@ def shown_progress(output: TextIO = sys.stdout) -> Iterator[Progress]:
     if not output.isatty():
         yield PlainProgress(output)
         return
-    from deployments.stack.live_progress import live_progress  # noqa: PLC0415 (only terminals pay for it)
+    from deployments.stack.live_progress import live_progress  # only terminals pay for it
 
     with live_progress(output) as progress:
         yield progress

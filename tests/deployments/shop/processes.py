@@ -69,7 +69,7 @@ def process(
             user=user,
             stdout=output,
             stderr=output,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (it calls one function of the C library)
         )
     try:
         yield started

@@ -28,7 +28,7 @@ def test_without_its_database_it_says_so_and_comes_back(checkout: Checkout, post
     with running_shop(checkout("v1.2.0"), postgres.url(database), redis_url) as shop:
         assert shop.client.get("/health/detailed").status_code == 200
 
-        end_sessions = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
+        end_sessions = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"  # noqa: S608
         postgres.execute(f"alter database {database} allow_connections false")
         postgres.execute(end_sessions)
         health = shop.client.get("/health/detailed")
@@ -65,6 +65,7 @@ def test_without_a_setting_it_names_the_setting() -> None:
         capture_output=True,
         text=True,
         timeout=10,
+        check=False,
     )
     assert (ended.returncode, ended.stderr) == (1, "shop: the variable DATABASE_URL is not set\n")
 

@@ -111,6 +111,7 @@ def test_without_a_password_nobody_can_log_in(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=10,
+        check=False,
     )
     assert ended.returncode == 1
     assert "SHOP_DEMO_PASSWORD is not set" in ended.stderr
