@@ -1,7 +1,8 @@
 # Few targets, the same for people and for CI. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-PYTHON ?= python3
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do $$name -c \
+	'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
@@ -18,10 +19,11 @@ env: $(INSTALLED) ## install everything that requirements.txt pins into .venv
 # Without dependencies: requirements.txt has them all, and pip would choose some anew for their extras.
 $(INSTALLED): requirements.txt pyproject.toml
 ifneq ($(UV),)
-	test -x $(VENV)/bin/python || uv venv --python $(PYTHON) $(VENV)
+	test -x $(VENV)/bin/python || uv venv --python $(or $(PYTHON),3.11) $(VENV)
 	uv pip sync --python $(VENV)/bin/python --compile-bytecode --require-hashes requirements.txt
 	uv pip install --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 else
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; }
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --no-deps --require-hashes -r requirements.txt
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
@@ -47,7 +49,7 @@ up: env ## start the embedded stack
 down: ## end the embedded stack
 	test ! -x $(VENV)/bin/backstop || $(VENV)/bin/backstop down
 
-demo: env ## see a deploy, a rollback, a restore, a drill and a rotation happen
+demo: env ## see a good release deployed, and a bad one caught and rolled back
 	$(VENV)/bin/backstop demo
 
 test: env ## run the tests, on real services
@@ -56,7 +58,8 @@ test: env ## run the tests, on real services
 check: env ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy --strict $(addprefix -p ,$(PACKAGES))
+	$(VENV)/bin/mypy $(addprefix -p ,$(PACKAGES))
+	cd deployments/shop/service && $(CURDIR)/$(VENV)/bin/mypy shop migrations
 	$(VENV)/bin/lint-imports
 
 bench: env ## measure what the documentation claims
