@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import re
 import ssl
 from typing import NamedTuple
 
@@ -21,29 +22,31 @@ def bounded_get(url: str, seconds: float, most_bytes: int) -> Answer:
 
     `seconds` bounds the whole call. httpx bounds each read only, so a server that drips a
     byte now and then, in its headers too, would hold it for ever; cancelling does not wait.
-    Raises Unreachable: no whole answer in time, or one of more than `most_bytes`.
+    Raises Unreachable: no whole answer in time, or one of more than `most_bytes`. A login in the
+    address is not in its message.
     """
+    shown = re.sub(r"//[^/]*@", "//", url)
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         try:
-            return loop.run_until_complete(asyncio.wait_for(_get(url, seconds, most_bytes), seconds))
+            return loop.run_until_complete(asyncio.wait_for(_get(url, shown, seconds, most_bytes), seconds))
         except TimeoutError:
-            raise Unreachable(f"{url} gave no whole answer within {seconds:g} s.") from None
+            raise Unreachable(f"{shown} gave no whole answer within {seconds:g} s.") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"{url} does not answer: {str(error) or type(error).__name__}.") from error
+            raise Unreachable(f"{shown} does not answer: {str(error) or type(error).__name__}.") from None
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
 
 
-async def _get(url: str, seconds: float, most_bytes: int) -> Answer:
+async def _get(url: str, shown: str, seconds: float, most_bytes: int) -> Answer:
     body = bytearray()
     async with (
-        httpx.AsyncClient(timeout=seconds, verify=_trusted_certificates()) as client,
+        httpx.AsyncClient(timeout=seconds, verify=_trusted_certificates(), trust_env=False) as client,
         client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
     ):
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > most_bytes:
-                raise Unreachable(f"{url} answers with more than {most_bytes} bytes.")
+                raise Unreachable(f"{shown} answers with more than {most_bytes} bytes.")
         return Answer(response.status_code, bytes(body))
 
 

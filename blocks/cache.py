@@ -25,5 +25,5 @@ class RedisCache(Block):
                 resolve(self.url), socket_timeout=self.timeout, socket_connect_timeout=self.timeout
             ) as client:
                 client.ping()
-        except redis.RedisError as error:
+        except (redis.RedisError, ValueError) as error:
             raise Unreachable(f"Redis does not answer ({type(error).__name__}).") from None

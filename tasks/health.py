@@ -1,5 +1,6 @@
 """Looking at a service: each check gives one line, with a hint where it fails. Nothing is changed."""
 
+import json
 import socket
 import ssl
 import time
@@ -7,11 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-import httpx
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
+from blocks.bounded_get import Answer, bounded_get
 from blocks.cache import RedisCache
 from blocks.environment import Environment
 from blocks.errors import BackstopError, ReleaseIsBad
@@ -19,6 +20,9 @@ from blocks.platforms.interface import Release
 from blocks.reference import resolve
 from blocks.service import Service
 from tasks.smoke import run_smoke
+
+MOST_BYTES = 10_000_000
+"""Of one answer; what is longer is not a healthy one."""
 
 
 class Check(BaseModel):
@@ -84,7 +88,7 @@ def read_version(service: Service, url: str) -> str:
     """The version that the service says it is; empty when it says none."""
     answer = _get(service, url, service.version or service.health)
     try:
-        return str(answer.json().get("version", ""))
+        return str(json.loads(answer.body).get("version", ""))
     except (ValueError, AttributeError):
         return ""
 
@@ -110,7 +114,7 @@ def _check_version(service: Service, url: str, expected: Sequence[str]) -> Check
 def _check_components(service: Service, url: str) -> list[Check]:
     try:
         answer = _get(service, url, service.detailed_health or "")
-        components = answer.json()["components"]
+        components = json.loads(answer.body)["components"]
         return [
             Check(
                 name=f"app → {name}",
@@ -167,23 +171,20 @@ def _timed(name: str, look: Callable[[], str], hint: str) -> Check:
     return Check(name=name, passed=passed, detail=detail, hint="" if passed else hint, milliseconds=milliseconds)
 
 
-def _get(service: Service, url: str, path: str) -> httpx.Response:
-    try:
-        return httpx.get(url.rstrip("/") + path, timeout=service.timeout, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise BackstopError(f"GET {path} does not answer ({type(error).__name__})") from None
+def _get(service: Service, url: str, path: str) -> Answer:
+    return bounded_get(url.rstrip("/") + path, service.timeout, MOST_BYTES)
 
 
-def _says(answer: httpx.Response, status: int) -> str:
-    if answer.status_code != status:
-        raise BackstopError(f"answers {answer.status_code}, not {status}")
+def _says(answer: Answer, status: int) -> str:
+    if answer.status != status:
+        raise BackstopError(f"answers {answer.status}, not {status}")
     return f"answers {status}"
 
 
-def _says_no_failure(answer: httpx.Response) -> str:
-    if answer.is_server_error:
-        raise BackstopError(f"answers {answer.status_code}")
-    return f"answers {answer.status_code}"
+def _says_no_failure(answer: Answer) -> str:
+    if answer.status >= 500:
+        raise BackstopError(f"answers {answer.status}")
+    return f"answers {answer.status}"
 
 
 def _ping(cache: RedisCache) -> str:
