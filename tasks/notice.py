@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.settings import PREFECT_UI_URL
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError
@@ -19,7 +19,8 @@ SECONDS = 5
 @task(name="Send notice", cache_policy=NO_CACHE)
 def announce(environment: Environment, title: str, body: str) -> None:
     """Who, what, where, result, link: to every channel of the environment, and to the run's log."""
-    body = f"{body}\n{flow_run.get_flow_run_ui_url() or ''}".strip()
+    run = current_run()
+    body = f"{body}\nAsked for by {run.requested_by or 'nobody named'}.\n{_link(run.id)}".strip()
     get_run_logger().info("%s\n%s", title, body)
     channels = environment.notices.channels
     if not channels:
@@ -32,6 +33,11 @@ def announce(environment: Environment, title: str, body: str) -> None:
         _record(sent[future], future.result())
     for future in late:
         _record(sent[future], f"no answer within {SECONDS} s")
+
+
+def _link(run_id: str) -> str:
+    """The run's page: of the run itself, also where one of its undos tells."""
+    return f"{PREFECT_UI_URL.value()}/runs/flow-run/{run_id}"
 
 
 def _send(notices: Notices, channel: str, title: str, body: str) -> str:
