@@ -1,0 +1,85 @@
+"""Environments of these tests: production with shorter windows, each with one thing different."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployments.apply import ROOT
+
+PRODUCTION = ROOT / "deployments" / "environments" / "shop-production.yaml"
+
+Parts = dict[str, Any]
+
+PATIENT_WITH_A_BUSY_MACHINE = {"minimum_samples": 5, "p95_seconds": 20, "p95_floor_seconds": 10, "probes": ["/offers"]}
+QUICK = {
+    "rollout": {
+        "steps": [50, 100],
+        "step_seconds": 1,
+        "window_seconds": 2,
+        "hotfix_window_seconds": 2,
+        "baseline_seconds": 0.5,
+        "start_seconds": 30,
+        "staging": None,
+    },
+    "limits": PATIENT_WITH_A_BUSY_MACHINE,
+}
+
+THIS_CENTURY = {
+    "begins": "2001-01-01T00:00:00+00:00",
+    "ends": "2101-01-01T00:00:00+00:00",
+    "reason": "end of the century",
+}
+
+
+def write_environments(folder: Path) -> list[Path]:
+    """Write the files below `folder`; returns their paths. What they refer to is put there by the tests."""
+    written = []
+    for name, changes in _differences(folder).items():
+        content = _merged(_merged(yaml.safe_load(PRODUCTION.read_text()), QUICK), {"environment": name, **changes})
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        written.append(path)
+    return written
+
+
+def _differences(folder: Path) -> dict[str, Parts]:
+    return {
+        "shop-quick": {"notices": {"channels": [f"file:{folder}/channel", f"file:{folder}/closed-channel"]}},
+        "shop-keen": {
+            "limits": {"p95_seconds": 2, "p95_floor_seconds": 0.05, "minimum_samples": 30},
+            "rollout": {"step_seconds": 20, "window_seconds": 20, "start_seconds": 6},
+        },
+        "shop-slow": {
+            "platform": {"token": f"file:{folder}/changing-token"},
+            "rollout": {"steps": [20, 100], "step_seconds": 120, "window_seconds": 120},
+        },
+        "shop-blind": {"metrics": {"path": "/nothing-here"}, "limits": {"unmeasured_seconds": 2}},
+        "shop-unfit": {
+            "service": {"response_seconds": 0.0001, "smoke": [_webhook(f"file:{folder}/wrong-secret")]},
+            "rollout": {"freezes": [THIS_CENTURY]},
+        },
+        "shop-tagged": {
+            "rollout": {"deployer": "tag", "window_seconds": 20},
+            "source": {"folder": str(folder / "clone"), "remote": "origin"},
+        },
+    }
+
+
+def _webhook(secret: str) -> Parts:
+    return {
+        "name": "payment webhook",
+        "request": "POST /webhooks/payment",
+        "json": {"type": "ping"},
+        "sign": {"header": "X-Signature", "secret": secret},
+    }
+
+
+def _merged(content: Parts, changes: Parts) -> Parts:
+    """The content with the changes in their places; whatever is not a mapping is replaced as a whole."""
+    merged = deepcopy(content)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else deepcopy(value)
+    return merged
