@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from blocks.errors import BackstopError
 from deployments.stack.component import Component
 from deployments.stack.databases import create_databases, is_answering
 from deployments.stack.layout import Layout
@@ -84,6 +85,8 @@ def _initialize(layout: Layout, home: PostgresHome) -> None:
             user=home.user,
             extra_groups=[] if home.user else None,
         )
+    except subprocess.CalledProcessError as error:
+        raise BackstopError(f"initdb made no data folder: {error.stderr.decode(errors='replace').strip()}") from None
     finally:
         password.unlink()
     partial_data.rename(home.data)

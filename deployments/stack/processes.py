@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,6 +62,14 @@ def _environment(component: Component, state: State) -> dict[str, str]:
 def is_alive(launched: Launched) -> bool:
     """A zombie is dead, and so is a pid that was given to somebody else."""
     return _process(launched) is not None
+
+
+def listens(launched: Launched, ports: Set[int]) -> bool:
+    """Whether the process itself holds all of these ports: somebody else may have been faster."""
+    with suppress(psutil.Error):
+        connections = psutil.Process(launched.pid).net_connections(kind="tcp")
+        return ports <= {found.laddr.port for found in connections if found.status == psutil.CONN_LISTEN}
+    return False
 
 
 def memory(launched: Launched) -> int | None:

@@ -12,13 +12,14 @@ from deployments.stack.component import Component
 from deployments.stack.components import describe_components, describe_preparations
 from deployments.stack.credentials import prepare_credentials
 from deployments.stack.layout import PORT_OWNERS, Layout
-from deployments.stack.ports import choose_ports
-from deployments.stack.processes import WaitingProcess, end, is_alive
+from deployments.stack.ports import choose_ports, is_free
+from deployments.stack.processes import WaitingProcess, end, is_alive, listens
 from deployments.stack.progress import Progress, Stopwatch
 from deployments.stack.record import Launched, Record, RecordFile
 from deployments.stack.state import State, write_private
 
 _LOOK_EVERY = 0.05
+_TRIES = 3
 
 
 class Starter:
@@ -31,6 +32,16 @@ class Starter:
 
     def bring_up(self) -> tuple[Layout, int]:
         """Where everything is, and how many parts had to be started. Raises BackstopError."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._bring_up()
+            except BackstopError:
+                if not self._has_lost_a_port():
+                    raise
+                self._progress.say("", "Somebody else was faster at a port: once more, with another one.")
+        return self._bring_up()
+
+    def _bring_up(self) -> tuple[Layout, int]:
         layout = self._lay_out()
         components = describe_components(layout, self._progress.say)
         missing = [component for component in components if not self._is_up(component)]
@@ -41,9 +52,7 @@ class Starter:
 
     def _lay_out(self) -> Layout:
         credentials = prepare_credentials(self._state)
-        alive = {name for name, launched in self._file.record.components.items() if is_alive(launched)}
-        in_use = {port for port, owner in PORT_OWNERS.items() if owner in alive}
-        ports = choose_ports(PORT_OWNERS.keys(), self._file.record.ports, in_use)
+        ports = choose_ports(PORT_OWNERS.keys(), self._file.record.ports, in_use=self._own_ports())
 
         def write_ports(record: Record) -> None:
             record.ports = ports
@@ -53,6 +62,14 @@ class Starter:
         write_private(self._state.folder / "prefect-login", f"{credentials.prefect_login}\n")
         self._state.subfolder("evidence")
         return Layout(self._state, credentials, ports)
+
+    def _own_ports(self) -> set[str]:
+        alive = {name for name, launched in self._file.record.components.items() if is_alive(launched)}
+        return {port for port, owner in PORT_OWNERS.items() if owner in alive}
+
+    def _has_lost_a_port(self) -> bool:
+        own = self._own_ports()
+        return any(name not in own and not is_free(port) for name, port in self._file.record.ports.items())
 
     def _is_up(self, component: Component) -> bool:
         launched = self._file.record.components.get(component.name)
@@ -131,9 +148,10 @@ class Starter:
 
     def _wait_until_ready(self, component: Component) -> None:
         launched = self._file.record.components[component.name]
+        ports = {self._file.record.ports[name] for name, owner in PORT_OWNERS.items() if owner == component.name}
         log = self._state.log(component.name)
         deadline = time.monotonic() + component.ready_within
-        while not component.is_ready(launched.created):
+        while not (listens(launched, ports) and component.is_ready(launched.created)):
             if self._interrupted.wait(_LOOK_EVERY):
                 raise BackstopError(f"The start of {component.name} was interrupted.")
             if not is_alive(launched):

@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import httpx
 import psutil
@@ -84,6 +86,24 @@ def test_port_taken_by_somebody_else(stack: RunningStack) -> None:
     after = stack.pids()
     assert {name for name in NAMES if before[name] == after[name]} == {"redis", "visitors"}
     assert "Already up" in stack.run("up")
+
+
+def test_port_taken_in_the_very_moment_of_the_start(stack: RunningStack) -> None:
+    port = stack.layout.ports["redis"]
+    kill(stack, "redis")
+    script = Path(__file__).with_name("lose_a_port.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(stack.folder), "redis"],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=WITHIN,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Somebody else was faster at a port" in done.stdout
+    assert stack.layout.ports["redis"] != port
+    assert shop_answers(stack)
 
 
 def test_two_at_once(stack: RunningStack) -> None:
