@@ -1,5 +1,7 @@
 """Where releases come from: a git repository, with its tags and its CI."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.reference import Address, Secret, resolve
 
 _GIT_SECONDS = 30
+_CI_SECONDS = 10
+_MOST_PAGES = 10
+"""GitHub shows a thousand checks of a commit, a hundred a page."""
 
 
 class GitRepository(Block):
@@ -21,7 +26,9 @@ class GitRepository(Block):
     _description = "A clone of the service's repository, the remote that its tags go to, and the CI of its commits."
 
     folder: str = Field(description="Folder of the repository or of a clone of it; may be a reference.")
-    remote: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]*$", description="Remote that tags are pushed to.")
+    remote: str = Field(
+        default="", pattern=r"^([A-Za-z0-9_.][A-Za-z0-9_.-]*)?$", description="Remote that tags are pushed to."
+    )
     ci_url: Address | None = Field(
         default=None, description="API address of the repository at its host, as https://…/repos/OWNER/NAME."
     )
@@ -44,8 +51,7 @@ class GitRepository(Block):
     def create_tag(self, version: str, commit: str, message: str) -> None:
         """An annotated tag, pushed when there is a remote. Repeating it changes nothing."""
         if self.read_tag(version) is None:
-            author = ("-c", "user.name=Backstop", "-c", "user.email=backstop@localhost")
-            self._must(*author, "tag", "--annotate", "--message", message, "--end-of-options", version, commit)
+            self._must("tag", "--annotate", "--message", message, "--end-of-options", version, commit)
         if self.remote:
             self._must("push", "--quiet", self.remote, f"refs/tags/{version}")
 
@@ -63,27 +69,60 @@ class GitRepository(Block):
         """
         if self.ci_url is None:
             return None
-        headers = {"Authorization": f"Bearer {resolve(self.ci_token)}"} if self.ci_token else {}
-        url = f"{resolve(self.ci_url).rstrip('/')}/commits/{commit}/check-runs"
-        try:
-            answer = httpx.get(url, params={"per_page": 100}, headers=headers, timeout=10)
-            answer.raise_for_status()
-            checks = answer.json()["check_runs"]
-        except (httpx.HTTPError, ValueError, LookupError) as error:
-            raise Unreachable(f"The CI at {self.ci_url} does not answer ({type(error).__name__}).") from None
         green = ("success", "neutral", "skipped")
-        return [check["name"] for check in checks if check["conclusion"] not in green] or (
+        checks = self._read_checks(resolve(self.ci_url).rstrip("/"), commit)
+        return [name for name, conclusion in checks if conclusion not in green] or (
             [] if checks else ["no check has run"]
         )
 
-    def _must(self, *arguments: str) -> None:
-        done = self._git(*arguments)
+    def _read_checks(self, url: str, commit: str) -> list[tuple[str, str | None]]:
+        """Name and conclusion of every check, from all pages; a running check has no conclusion yet."""
+        headers = {"Authorization": f"Bearer {resolve(self.ci_token)}"} if self.ci_token else {}
+        checks: list[tuple[str, str | None]] = []
+        try:
+            with httpx.Client(headers=headers, timeout=_CI_SECONDS) as client:
+                for page in range(1, _MOST_PAGES + 1):
+                    parameters = {"per_page": 100, "page": page}
+                    answer = client.get(f"{url}/commits/{commit}/check-runs", params=parameters)
+                    content = answer.raise_for_status().json()
+                    checks += [(str(check["name"]), check["conclusion"]) for check in content["check_runs"]]
+                    if len(checks) >= content["total_count"]:
+                        return checks
+        except httpx.HTTPStatusError as error:
+            raise Unreachable(f"The CI at {self.ci_url} answers {error.response.status_code}.") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:
+            raise Unreachable(f"The CI at {self.ci_url} does not answer ({type(error).__name__}).") from None
+        raise Unreachable(f"The CI at {self.ci_url} has more checks of {commit[:10]} than it shows.")
+
+    def _must(self, verb: str, *arguments: str) -> None:
+        done = self._git(verb, *arguments)
         if done.returncode:
-            raise RefusedByPlatform(f"git {arguments[-3]} failed: {done.stderr.strip()[:200]}")
+            raise RefusedByPlatform(f"git {verb} failed: {done.stderr.strip()[:200]}")
 
     def _git(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = ["git", "-C", str(Path(resolve(self.folder))), *arguments]
+        """Every revision must stand behind --end-of-options."""
+        author = ("-c", "user.name=Backstop", "-c", "user.email=backstop@localhost")
+        command = ["git", "-C", str(Path(resolve(self.folder))), *author, *arguments]
         try:
-            return subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
+            return _run_whole_group(command, _GIT_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unreachable(f"git does not answer ({type(error).__name__}).") from None
+
+
+def _run_whole_group(command: list[str], seconds: float) -> "subprocess.CompletedProcess[str]":
+    """Ends its children with it: the transport that git starts could push after git was given up."""
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            output, complaint = process.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, complaint)
