@@ -1,0 +1,149 @@
+"""The CI's verdict on a commit, from a local stand-in of GitHub's check runs.
+
+It answers as GitHub's published API description has it (`GET /repos/{owner}/{repo}/commits/{ref}/check-runs`,
+schema `check-run`; npm @octokit/openapi 23.0.2): every required member, pages of at most 100.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from blocks.errors import MissingReference, Unreachable
+from blocks.sources.git_repository import GitRepository
+from tests.deployments.shop.processes import free_port
+from tests.tasks.small_service import Handler, Respond, SmallService, after, status
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+PATH = f"/repos/ada/shop/commits/{COMMIT}/check-runs"
+CONCLUSIONS = ["failure", "cancelled", "timed_out", "action_required", None]
+
+
+def check_run(name: str, conclusion: str | None = "success") -> dict[str, object]:
+    url = f"https://api.github.com/repos/ada/shop/check-runs/{name}"
+    return {
+        "id": 4,
+        "node_id": "MDg6Q2hlY2tSdW40",
+        "head_sha": COMMIT,
+        "name": name,
+        "url": url,
+        "html_url": url,
+        "details_url": url,
+        "external_id": "",
+        "status": "completed" if conclusion else "in_progress",
+        "conclusion": conclusion,
+        "started_at": "2026-11-20T01:14:52Z",
+        "completed_at": "2026-11-20T01:15:52Z" if conclusion else None,
+        "check_suite": {"id": 5},
+        "output": {
+            "title": None,
+            "summary": None,
+            "text": None,
+            "annotations_count": 0,
+            "annotations_url": f"{url}/annotations",
+        },
+        "app": None,
+        "pull_requests": [],
+    }
+
+
+def pages_of(*runs: dict[str, object]) -> Respond:
+    def respond(handler: Handler) -> None:
+        query = parse_qs(urlsplit(handler.path).query)
+        size, page = min(100, int(query.get("per_page", ["30"])[0])), int(query.get("page", ["1"])[0])
+        shown = runs[size * (page - 1) : size * page]
+        status(200, {"total_count": len(runs), "check_runs": shown})(handler)
+
+    return respond
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallService]:
+    monkeypatch.setenv("CI_TOKEN", "ghs_secret")
+    with SmallService({}) as service:
+        yield service
+
+
+def ask(github: SmallService) -> list[str] | None:
+    repository = GitRepository(folder="unused", ci_url=f"{github.url}/repos/ada/shop/", ci_token="${CI_TOKEN}")
+    return repository.read_failing_checks(COMMIT)
+
+
+def test_green(github: SmallService) -> None:
+    runs = [check_run("test"), check_run("lint", "neutral"), check_run("docs", "skipped")]
+    github.answers[f"GET {PATH}"] = pages_of(*runs)
+    assert ask(github) == []
+    assert github.requests[0].headers["Authorization"] == "Bearer ghs_secret"
+
+
+@pytest.mark.parametrize("conclusion", CONCLUSIONS)
+def test_anything_else_is_not_green(github: SmallService, conclusion: str | None) -> None:
+    github.answers[f"GET {PATH}"] = pages_of(check_run("test"), check_run("slow one", conclusion))
+    assert ask(github) == ["slow one"]
+
+
+def test_a_commit_without_checks_is_not_green(github: SmallService) -> None:
+    github.answers[f"GET {PATH}"] = pages_of()
+    assert ask(github) == ["no check has run"]
+
+
+def test_a_failure_on_the_third_page_counts(github: SmallService) -> None:
+    runs = [*(check_run(f"test-{number}") for number in range(230)), check_run("the last", "failure")]
+    github.answers[f"GET {PATH}"] = pages_of(*runs)
+    assert ask(github) == ["the last"]
+    assert len(github.requests) == 3
+
+
+def test_more_than_it_shows_is_not_taken_for_green(github: SmallService) -> None:
+    github.answers[f"GET {PATH}"] = status(200, {"total_count": 5000, "check_runs": [check_run("test")]})
+    with pytest.raises(Unreachable, match="more checks"):
+        ask(github)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (status(401, {"message": "Bad credentials"}), "answers 401"),
+        (status(404, {"message": "Not Found"}), "answers 404"),
+        (status(429, {"message": "rate limit"}), "answers 429"),
+        (status(301, {"message": "Moved Permanently"}), "answers 301"),
+        (status(200, b"<html>"), "does not answer"),
+        (status(200, {"message": "no list"}), "does not answer"),
+        (status(200, ["list"]), "does not answer"),
+        (status(200, {"total_count": 1, "check_runs": ["test"]}), "does not answer"),
+        (status(200, {"total_count": 1, "check_runs": [{"name": "test"}]}), "does not answer"),
+        (after(1, status(200)), "does not answer"),
+    ],
+)
+def test_no_answer_is_not_green(
+    github: SmallService, monkeypatch: pytest.MonkeyPatch, answer: Respond, complaint: str
+) -> None:
+    monkeypatch.setattr("blocks.sources.git_repository._CI_SECONDS", 0.5)
+    github.answers[f"GET {PATH}"] = answer
+    with pytest.raises(Unreachable, match=complaint) as failure:
+        ask(github)
+    assert "ghs_secret" not in repr(failure.value)
+
+
+@pytest.mark.parametrize("token", ["ghs_secretü", "ghs_secret\nX: y"])
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    github: SmallService, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", token)
+    with pytest.raises(Unreachable) as failure:
+        ask(github)
+    assert "ghs_secret" not in repr(failure.value)
+
+
+@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}", "http://[", "nonsense", "file:///etc/passwd"])
+def test_an_address_where_no_ci_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CI_URL", url)
+    with pytest.raises(Unreachable, match="CI_URL"):
+        GitRepository(folder="unused", ci_url="${CI_URL}").read_failing_checks(COMMIT)
+
+
+def test_without_ci_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GitRepository(folder="unused").read_failing_checks(COMMIT) is None
+    monkeypatch.delenv("CI_TOKEN", raising=False)
+    with pytest.raises(MissingReference):
+        GitRepository(folder="x", ci_url="http://127.0.0.1:1", ci_token="${CI_TOKEN}").read_failing_checks(COMMIT)
