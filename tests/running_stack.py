@@ -52,7 +52,11 @@ class RunningStack:
 
     def try_to_run(self, *words: str) -> tuple[int, str]:
         with self.begin(*words) as process:
-            output, _ = process.communicate(timeout=WITHIN)
+            try:
+                output, _ = process.communicate(timeout=WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return process.returncode, output
 
     def run_procedure(self, procedure: str, environment: str, **parameters: object) -> dict[str, Any]:
