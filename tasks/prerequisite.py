@@ -16,6 +16,10 @@ from tasks.ledger import current_run
 from tasks.traffic import read_main_release
 
 
+CLOCK_DIFFERENCE = timedelta(minutes=5)
+"""How far the clock of the machine that takes backups may be ahead."""
+
+
 class Prerequisite(BaseModel):
     """One line: what must hold, whether it does, and how one knows."""
 
@@ -115,16 +119,23 @@ def _ci_green(environment: Environment, commit: str) -> str:
 
 
 def _backup_recent(environment: Environment) -> str:
-    folder = Path(resolve(environment.rollout.backup_folder or ""))
+    times = _read_backup_times(Path(resolve(environment.rollout.backup_folder or "")))
+    if not times:
+        raise BackstopError("there is no complete backup")
+    hours, allowed = (datetime.now(UTC) - max(times)) / timedelta(hours=1), environment.rollout.backup_hours
+    if hours > allowed:
+        raise BackstopError(f"the newest is {hours:.1f} h old; {allowed:g} h are allowed")
+    return f"{max(hours, 0):.1f} h old"
+
+
+def _read_backup_times(folder: Path) -> list[datetime]:
+    """When each complete backup was taken. One whose manifest says no credible time is none."""
     times = []
     for manifest in folder.glob("*/manifest.json"):
         try:
-            times.append(datetime.fromisoformat(json.loads(manifest.read_text())["taken_at"]))
-        except (OSError, ValueError, LookupError, TypeError):
-            continue  # a manifest that cannot be read is no backup
-    if not times:
-        raise BackstopError("there is no complete backup")
-    age, allowed = datetime.now(UTC) - max(times), timedelta(hours=environment.rollout.backup_hours)
-    if age > allowed:
-        raise BackstopError(f"the newest is {age.total_seconds() / 3600:.1f} h old; {allowed} are allowed")
-    return f"{age.total_seconds() / 3600:.1f} h old"
+            taken_at = datetime.fromisoformat(json.loads(manifest.read_text())["taken_at"])
+            if taken_at <= datetime.now(UTC) + CLOCK_DIFFERENCE:
+                times.append(taken_at)
+        except (OSError, ValueError, LookupError, TypeError):  # TypeError: a time without a zone, too
+            continue
+    return times
