@@ -77,6 +77,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 
 def _reason(answer: httpx.Response) -> str:
     try:
-        return str(answer.json().get("detail") or answer.json())[:300]
+        reason = str(answer.json().get("detail") or answer.json())
     except ValueError:
-        return answer.text[:300]
+        reason = answer.text
+    # It quotes what was given, and says what is allowed after that.
+    return reason if len(reason) <= 300 else f"{reason[:150]} … {reason[-150:]}"

@@ -6,7 +6,7 @@ plan → lock → announce → measure → tag → start without traffic → ver
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from blocks.environment import Environment
 from blocks.errors import NotMeasurable, ReleaseIsBad
@@ -50,10 +50,14 @@ from tasks.rollback import (
 )
 from tasks.traffic import TrafficBefore, mix_in, read_main_release, shift_traffic
 from tasks.verdict import Reading, Verdict
-from tasks.version import MOST_CHARACTERS, PATTERN
+from tasks.version import MOST_CHARACTERS, PATTERN, check_version
 from tasks.watch import Subject
 
-Version = Annotated[str, Field(pattern=PATTERN, max_length=MOST_CHARACTERS, description="Release tag, as v1.2.0.")]
+Version = Annotated[
+    str,
+    AfterValidator(check_version),  # refuses in words; the schema can only quote the pattern
+    Field(description="Release tag, as v1.2.0.", json_schema_extra={"pattern": PATTERN, "maxLength": MOST_CHARACTERS}),
+]
 Commit = Annotated[str, Field(max_length=64, description="Commit to tag as this version; empty when it is tagged.")]
 Hotfix = Annotated[bool, Field(description="Skip staging and watch closely for longer.")]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
