@@ -15,7 +15,6 @@ from blocks.reference import resolve
 from tasks.ledger import current_run
 from tasks.traffic import read_main_release
 
-
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """How far the clock of the machine that takes backups may be ahead."""
 
