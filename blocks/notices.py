@@ -1,11 +1,15 @@
 """Who is told, and where."""
 
+import logging
+
 import apprise
 from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.errors import Unreachable
 from blocks.reference import Secret, resolve
+
+logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses, and they hold secrets
 
 
 class Notices(Block):

@@ -1,6 +1,7 @@
 """Tell people. A notice that cannot be delivered never fails a procedure: it is recorded."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
+import time
+from threading import Thread
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -25,14 +26,27 @@ def announce(environment: Environment, title: str, body: str) -> None:
     channels = environment.notices.channels
     if not channels:
         return
-    pool = ThreadPoolExecutor(max_workers=len(channels))
-    sent = {pool.submit(_send, environment.notices, channel, title, body): channel for channel in channels}
-    ended, late = wait(sent, timeout=SECONDS)
-    pool.shutdown(wait=False, cancel_futures=True)
-    for future in ended:
-        _record(sent[future], future.result())
-    for future in late:
-        _record(sent[future], f"no answer within {SECONDS} s")
+    deliveries = [_Delivery(environment.notices, channel, title, body) for channel in channels]
+    for delivery in deliveries:
+        delivery.start()
+    deadline = time.monotonic() + SECONDS
+    for delivery in deliveries:
+        delivery.join(max(0.0, deadline - time.monotonic()))
+    for delivery in deliveries:
+        _record(delivery.channel, delivery.failure)
+
+
+class _Delivery(Thread):
+    """A daemon, so that a channel that never answers does not keep the run's process from ending."""
+
+    def __init__(self, notices: Notices, channel: str, title: str, body: str) -> None:
+        super().__init__(name="notice", daemon=True)
+        self.channel = channel
+        self.failure = f"no answer within {SECONDS} s"
+        self._message = (notices, channel, title, body)
+
+    def run(self) -> None:
+        self.failure = _send(*self._message)
 
 
 def _link(run_id: str) -> str:
