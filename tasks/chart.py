@@ -49,7 +49,7 @@ def line_chart(
     )
     return "".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
             f' font-family="system-ui, sans-serif" font-size="11" fill="{INK}">',
             f'<text x="0" y="14" font-size="13" font-weight="600">{escape(title)}</text>',
             *_legend(bool(limit)),

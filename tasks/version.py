@@ -4,7 +4,8 @@ import re
 
 from blocks.errors import BadParameter
 
-PATTERN = r"^[A-Za-z0-9](\.?[A-Za-z0-9_+-]){0,63}$"
+# `{1}` only so that Prefect's page, which shows the pattern to whoever missed it, sees no Markdown link in it.
+PATTERN = r"^[A-Za-z0-9]{1}(\.?[A-Za-z0-9_+-]){0,63}$"
 MOST_CHARACTERS = 64
 _ALLOWED = "1 to 64 letters, digits, single dots, pluses, dashes and underscores, beginning with a letter or digit"
 
