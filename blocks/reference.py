@@ -15,6 +15,7 @@ from pydantic import AfterValidator
 from blocks.errors import MissingReference
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+_LOGIN = re.compile(r"://\S*@|[?&]\w*(password|secret|token|key)=", re.IGNORECASE)
 
 
 def is_reference(text: str) -> bool:
@@ -25,13 +26,10 @@ def is_reference(text: str) -> bool:
 def resolve(text: str) -> str:
     """The text with every reference in it replaced by its value.
 
-    Raises MissingReference when a variable is unset or empty, or a file is unreadable.
+    Raises MissingReference when a variable is unset or empty, or a file is unreadable or empty.
     """
     if text.startswith("file:/"):
-        try:
-            return Path(text.removeprefix("file:")).read_text().strip()
-        except OSError as error:
-            raise MissingReference(text, error.strerror or "unreadable") from None
+        return _read_file(text)
 
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
@@ -42,6 +40,18 @@ def resolve(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def _read_file(reference: str) -> str:
+    try:
+        value = Path(reference.removeprefix("file:")).read_text().strip()
+    except OSError as error:
+        raise MissingReference(reference, error.strerror or "unreadable") from None
+    except UnicodeDecodeError:
+        raise MissingReference(reference, "not text") from None
+    if not value:
+        raise MissingReference(reference, "empty")
+    return value
+
+
 def _must_be_reference(text: str) -> str:
     if not is_reference(text):
         raise ValueError("must be a reference, ${NAME} or file:/PATH, never the secret itself")
@@ -49,7 +59,7 @@ def _must_be_reference(text: str) -> str:
 
 
 def _must_hold_no_credentials(text: str) -> str:
-    if not is_reference(text) and re.search(r"://[^/]*:[^/]*@", text):
+    if not is_reference(text) and _LOGIN.search(text):
         raise ValueError("holds a password: put the whole URL into a reference, ${NAME}")
     return text
 

@@ -14,7 +14,7 @@ class Freeze(BaseModel):
 
     begins: datetime = Field(description="With its time zone.")
     ends: datetime = Field(description="With its time zone.")
-    reason: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=200, description="Told to whoever wants to deploy then.")
 
     @field_validator("begins", "ends")
     @classmethod
