@@ -1,0 +1,108 @@
+"""What every block that a person fills in must be: found in the interface, explained, and empty of secrets."""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, get_args, get_origin
+
+import pytest
+from _pytest.mark import ParameterSet
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+import blocks
+
+SECRET = re.compile(r"password|secret|token|key|channels|credential", re.IGNORECASE)
+ADDRESS = re.compile(r"url|address", re.IGNORECASE)
+REFERENCE = "${SOME_NAME}"
+
+
+def find_blocks() -> list[type[Block]]:
+    for module in pkgutil.walk_packages(blocks.__path__, "blocks."):
+        import_module(module.name)
+    found = sorted(_below(Block), key=lambda kind: kind.__name__)
+    return [kind for kind in found if kind.__module__.startswith("blocks.") and not inspect.isabstract(kind)]
+
+
+def _below(kind: type[Block]) -> set[type[Block]]:
+    return {below for child in kind.__subclasses__() for below in {child, *_below(child)}}
+
+
+def find_models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The block itself and what is filled in as a part of it; other blocks are referred to, not filled in."""
+    yield kind
+    for field in kind.model_fields.values():
+        for inner in _types_in(field.annotation):
+            if inspect.isclass(inner) and issubclass(inner, BaseModel) and not issubclass(inner, Block):
+                yield from find_models(inner)
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types_in(argument)
+
+
+BLOCKS = find_blocks()
+FIELDS = [
+    pytest.param(name, field, id=f"{kind.__name__}.{model.__name__}.{name}")
+    for kind in BLOCKS
+    for model in find_models(kind)
+    for name, field in model.model_fields.items()
+]
+
+
+def names_a(pattern: re.Pattern[str], parameters: ParameterSet) -> bool:
+    name, field = parameters.values
+    return bool(pattern.search(str(name))) and str in _types_in(field.annotation)  # type: ignore[union-attr]
+
+
+def test_they_were_found() -> None:
+    names = {kind.__name__ for kind in BLOCKS}
+    assert {"Environment", "SandboxPlatform", "PrometheusEndpoint", "GitRepository", "PostgresDatabase"} <= names
+    assert not names & {"Platform", "Metrics"}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_the_interface_can_name_and_explain_it(kind: type[Block]) -> None:
+    for attribute in ("_block_type_name", "_block_type_slug", "_description"):
+        assert vars(kind).get(attribute), f"{kind.__name__} has no {attribute} of its own"
+    slug = kind.get_block_type_slug()
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug)
+    assert slug == str(vars(kind)["_block_type_name"]).lower().replace(" ", "-")
+    assert (kind.get_description() or "").endswith(".")
+
+
+def test_no_two_have_the_same_name() -> None:
+    assert len({kind.get_block_type_slug() for kind in BLOCKS}) == len(BLOCKS)
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_each_field_says_what_it_is(name: str, field: FieldInfo) -> None:
+    assert field.description
+    assert field.description.endswith(".")
+
+
+@pytest.mark.parametrize(("name", "field"), [one for one in FIELDS if names_a(SECRET, one)])
+def test_a_field_for_a_secret_takes_references_only(name: str, field: FieldInfo) -> None:
+    assert takes(name, field, REFERENCE)
+    assert not takes(name, field, "hunter2")
+
+
+@pytest.mark.parametrize(("name", "field"), [one for one in FIELDS if names_a(ADDRESS, one)])
+def test_an_address_takes_no_login(name: str, field: FieldInfo) -> None:
+    assert takes(name, field, REFERENCE)
+    for address in ("https://user:hunter2@host/", "https://hunter2@host/", "https://host/?password=hunter2"):
+        assert not takes(name, field, address)
+
+
+def takes(name: str, field: FieldInfo, text: str) -> bool:
+    probe = create_model("Probe", **{name: (field.annotation, field)})  # type: ignore[call-overload]
+    try:
+        probe.model_validate({name: [text] if get_origin(field.annotation) is list else text})
+    except ValidationError:
+        return False
+    return True
