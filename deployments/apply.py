@@ -82,6 +82,7 @@ def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: lis
         "tags": one["tags"],
         "entrypoint": one["entrypoint"],
         "work_pool_name": one["work_pool"]["name"],
+        "job_variables": one["work_pool"].get("job_variables", {}),
         "parameter_openapi_schema": schema,
     }
     title = f"deployment {flow.name}/{one['name']}"

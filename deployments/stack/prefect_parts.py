@@ -1,7 +1,9 @@
 """Prefect's server with its interface, the worker that runs the flows, and the supervisor beside it."""
 
+import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 
@@ -45,6 +47,8 @@ def worker(layout: Layout) -> Component:
         environment={
             **describe_surroundings(layout),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # A flow's process is `python` from there.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             # Prefect makes a folder of a fixed name there, which in /tmp may be another user's.
             "TMPDIR": str(layout.state.subfolder("tmp")),
         },
