@@ -1,10 +1,10 @@
 """How a release reaches an environment: the steps, the windows, and what must hold before."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Freeze(BaseModel):
@@ -22,6 +22,12 @@ class Freeze(BaseModel):
         if moment.tzinfo is None:
             raise ValueError("must say its time zone, as 2026-12-24T00:00:00+01:00")
         return moment
+
+    @model_validator(mode="after")
+    def _ends_later(self) -> Self:
+        if self.ends <= self.begins:
+            raise ValueError("must end after it begins")
+        return self
 
 
 class Rollout(Block):

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from blocks.limits import Path
 from blocks.reference import Address, Secret, is_reference
 
-_SECRET_WORDS = re.compile(r"password|secret|token|api_?key", re.IGNORECASE)
-_KEPT = re.compile(r"\{[a-z_]+\}")
+_SECRET_WORDS = re.compile(r"password|secret|token|api_?key|authorization|cookie", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\$\{[A-Z][A-Z0-9_]*\}|\{[a-z_]+\}")
 
 
 class Signature(BaseModel):
@@ -45,7 +45,7 @@ class SmokeStep(BaseModel):
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "SmokeStep":
         for name, value in _members(self.json_body) + list(self.headers.items()):
-            literal = isinstance(value, str) and not is_reference(value) and not _KEPT.search(value)
+            literal = isinstance(value, str) and not is_reference(value) and not _PLACEHOLDER.search(value)
             if literal and _SECRET_WORDS.search(name):
                 raise ValueError(f"'{name}' must be a reference, ${{NAME}}, never the secret itself")
         return self

@@ -18,6 +18,7 @@ from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
+from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
     "platform": {"sandbox": SandboxPlatform},
@@ -68,11 +69,13 @@ def build_environment(name: str, parts: dict[str, Block]) -> Environment:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = load_strictly(path.read_text())
     except OSError as error:
         raise BadEnvironmentFile(f"{path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadEnvironmentFile(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    except yaml.YAMLError as error:
+        raise BadEnvironmentFile(f"{path}: not YAML: {explain(error)}") from None
+    except UnicodeDecodeError as error:
+        raise BadEnvironmentFile(f"{path}: not YAML: not UTF-8 at byte {error.start}") from None
     if not isinstance(content, dict):
         raise BadEnvironmentFile(f"{path}: must hold the parts of an environment by name.")
     return content
@@ -85,19 +88,18 @@ def _read_part(part: str, content: Any, parts: dict[str, Block]) -> list[str]:
         return [f"{part}: must hold fields by name"]
     fields = dict(content)
     kind = "" if "" in kinds else fields.pop("type", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         return [f"{part}.type: {kind!r}; allowed: {', '.join(kinds)}"]
     block = kinds[kind]
-    unknown = [
-        f"{part}.{name}: unknown field; allowed: {_fields(block)}" for name in fields if name not in block.model_fields
-    ]
-    if unknown:
-        return unknown
+    known = {name: value for name, value in fields.items() if name in block.model_fields}
+    mistakes = [f"{part}.{name}: unknown field; allowed: {_fields(block)}" for name in fields if name not in known]
     try:
-        parts[part] = block(**fields)
+        parts[part] = block(**known)
     except ValidationError as error:
-        return [f"{part}.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
-    return []
+        mistakes += [
+            f"{part}.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)
+        ]
+    return mistakes
 
 
 def _fields(block: type[Block]) -> str:
