@@ -4,6 +4,7 @@ plan → lock → announce → measure → tag → start without traffic → ver
                                     └──────── on any failure: all traffic back, then the rest ────────┘
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -88,9 +89,7 @@ def deploy(
         announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.replaces}.")
         judge = _prepare_judge(environment, plan)
         with (
-            armed(
-                withdraw_release_tag, f"the tag {version}", version=version, commit=plan.commit, existed=plan.tag_exists
-            ),
+            _tag_withdrawn_on_failure(plan),
             armed(roll_back_deploy, f"the traffic of {plan.environment}", before=plan.before.model_dump()),
         ):
             release = _bring_up(environment, plan)
@@ -128,13 +127,17 @@ def roll_back_deploy(
 
 
 @procedure("withdraw-release-tag", run_name="withdraw tag {version}")
-def withdraw_release_tag(environment: Environment, version: Version, commit: Commit, existed: bool) -> str:
-    """Delete the tag of a release that was rolled back, unless it was there before or stands elsewhere by now."""
-    if existed:
-        return f"The tag {version} was there before."
+def withdraw_release_tag(environment: Environment, version: Version, commit: Commit) -> str:
+    """Delete the tag that a deploy made for a release that was rolled back, unless it stands elsewhere by now."""
     with locked(environment):
         delete_release_tag(environment.source, version, commit)
     return f"The tag {version} is gone."
+
+
+def _tag_withdrawn_on_failure(plan: DeployPlan) -> AbstractContextManager[None]:
+    if plan.tag_exists:
+        return nullcontext()
+    return armed(withdraw_release_tag, f"the tag {plan.version}", version=plan.version, commit=plan.commit)
 
 
 def _prepare_judge(environment: Environment, plan: DeployPlan) -> Judge:

@@ -52,6 +52,7 @@ def plan_deploy(environment: Environment, version: str, commit: str, hotfix: boo
     if commit:
         check_version(commit, "commit")
     platform, source, rollout = environment.platform, environment.source, environment.rollout
+    source.fetch_tags()
     tagged = source.read_tag(version)
     found = tagged or (source.read_commit(commit) if commit else None)
     main = read_main_release(platform)

@@ -34,6 +34,11 @@ class GitRepository(Block):
     )
     ci_token: Secret | None = Field(default=None, description="Reference to a token that may read check runs.")
 
+    def fetch_tags(self) -> None:
+        """Learn the tags that somebody else pushed; without a remote there is nobody else."""
+        if self.remote:
+            self._must("fetch", "--quiet", "--tags", self.remote)
+
     def read_commit(self, revision: str) -> str | None:
         """The full commit id that a tag or revision names; None when there is none."""
         found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

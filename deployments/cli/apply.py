@@ -4,7 +4,8 @@ from pathlib import Path
 from deployments.cli.exit_codes import ExitCode
 
 HELP = (
-    "Bring environment files and all deployments into Prefect. Shows what differs, then saves it. "
+    "Bring environment files and all deployments into Prefect, and the ledger's tables up to date. "
+    "Shows what differs, then saves it. "
     "Applying the same file again changes nothing."
 )
 
@@ -18,11 +19,14 @@ def run(arguments: argparse.Namespace) -> int:
     from deployments.surroundings import use_stack_if_none
 
     use_stack_if_none()
+    from blocks.ledger.connection import migrate_ledger
     from deployments.apply import apply_deployments, apply_environment
     from deployments.environment_file import read_environment_file
 
     for path in arguments.files:
         read_environment_file(path)
+    if not arguments.check:
+        migrate_ledger()
     differences = [line for path in arguments.files for line in apply_environment(path, arguments.check)]
     differences += apply_deployments(arguments.check)
     for line in differences:
