@@ -12,7 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from blocks.errors import BackstopError, FenceLost, LedgerUnreachable
+from blocks.errors import BackstopError, FenceLost, LedgerUnreachable, Refused
 from blocks.evidence import Evidence
 from blocks.ledger import trail
 from blocks.ledger.connection import Connection, connect
@@ -112,13 +112,15 @@ def has_current_run() -> bool:
 
 @contextmanager
 def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
-    """Open the run in the ledger and make it the current one."""
+    """Open the run in the ledger and make it the current one. Raises Refused for a run that was opened before."""
     try:
-        run.connection.execute(
+        opened = run.connection.execute(
             "INSERT INTO run (id, procedure, environment, parameters, requested_by) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT (id) DO NOTHING",
+            " ON CONFLICT (id) DO NOTHING RETURNING id",
             [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by],
-        )
+        ).fetchone()
+        if opened is None:
+            _refuse_repetition(run)
         run.record("run started", procedure=run.procedure, parameters=dict(parameters))
     except (psycopg.Error, FenceLost) as error:
         raise LedgerUnreachable(f"The ledger cannot be written to ({type(error).__name__}).") from None
@@ -127,6 +129,19 @@ def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
         yield run
     finally:
         _current.reset(token)
+
+
+def _refuse_repetition(run: Run) -> None:
+    """Prefect lets anybody send a finished run back to the start. Its undos and effects are those of the first time."""
+    row = run.connection.execute("SELECT ending FROM run WHERE id = %s", [run.id]).fetchone()
+    ending = row["ending"] if row else None
+    run.record("repetition refused", ending=ending)
+    if ending:
+        raise Refused(f"This run has already ended: {ending}.", "Start a new one. Nothing was changed.")
+    raise Refused(
+        "This run began once before and did not end: it died, or still goes on.",
+        "What it left is recover's to put back. Start a new one after that. Nothing was changed.",
+    )
 
 
 def end_run(run: Run, ending: str, message: str) -> None:
