@@ -61,7 +61,7 @@ def _differences(folder: Path) -> dict[str, Parts]:
             "rollout": {"freezes": [THIS_CENTURY]},
         },
         "shop-tagged": {
-            "rollout": {"deployer": "tag", "window_seconds": 20},
+            "rollout": {"deployer": "tag", "hotfix_window_seconds": 30},
             "source": {"folder": str(folder / "clone"), "remote": "origin"},
         },
     }

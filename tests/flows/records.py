@@ -27,6 +27,14 @@ class Records:
         eventually(lambda: self.run(run_id).get("ending"), RUN_SECONDS)
         return self.run(run_id)
 
+    def wait_until_watching(self, environment: str, before: str) -> str:
+        """Until a newer run than `before` only watches the release; its id. One that ends instead fails the test."""
+        eventually(lambda: self.newest_run(environment) != before, RUN_SECONDS)
+        run_id = self.newest_run(environment)
+        eventually(lambda: self.activity(environment) == "monitoring" or self.run(run_id)["ending"], RUN_SECONDS)
+        assert not self.run(run_id)["ending"], self.run(run_id)["message"]
+        return run_id
+
     def newest_run(self, environment: str) -> str:
         """Its id; empty when there was none."""
         rows = self._rows("SELECT id FROM run WHERE environment = %s ORDER BY started_at DESC LIMIT 1", environment)

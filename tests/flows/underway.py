@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from subprocess import Popen
 from typing import Any
 
-from tests.blocks.platforms.waiting import eventually
 from tests.flows.interface import Interface
 from tests.flows.records import RUN_SECONDS, Records
 from tests.running_stack import RunningStack
@@ -37,13 +36,7 @@ def deploy_under_way(
     words = ("-p", f"version={version}", "-p", "requested_by=Ada", "--wait", "--json")
     with stack.begin("run", "deploy", environment, *words) as command:
         try:
-            eventually(lambda: records.newest_run(environment) != before, RUN_SECONDS)
-            run_id = records.newest_run(environment)
-            eventually(
-                lambda: records.activity(environment) == "monitoring" or records.run(run_id)["ending"], RUN_SECONDS
-            )
-            assert not records.run(run_id)["ending"], records.run(run_id)["message"]
-            yield UnderWay(run_id, command)
+            yield UnderWay(records.wait_until_watching(environment, before), command)
         finally:
             command.kill()
             newest = records.newest_run(environment)
