@@ -81,4 +81,4 @@ class Records:
     def _rows(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         url = self._stack.layout.database_url("backstop")
         with psycopg.connect(url, connect_timeout=5, row_factory=dict_row) as connection:
-            return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload, no-any-return]
+            return connection.execute(statement, parameters).fetchall()

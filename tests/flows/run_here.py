@@ -1,11 +1,14 @@
-"""Runs procedures in this process, with its surroundings: `["deploy", {parameters}]` a line in, an ending a line out."""
+"""Runs procedures in this process: a line in is `["deploy", {parameters}]`, a line out is how it ended."""
 
 import json
 import sys
+from collections.abc import Callable
+
+from prefect.client.schemas.objects import State
 
 from flows.deploy import deploy, roll_back_deploy
 
-PROCEDURES = {procedure.name: procedure for procedure in (deploy, roll_back_deploy)}
+PROCEDURES: dict[str, Callable[..., State[object]]] = {one.name: one for one in (deploy, roll_back_deploy)}
 
 
 def main() -> None:
