@@ -1,6 +1,5 @@
 """Bring environments and deployments into Prefect: show the difference, then save it."""
 
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFil
 from prefect.exceptions import ObjectNotFound
 
 from blocks.environment import Environment
-from deployments.environment_file import build_environment, read_environment_file
+from deployments.environment_file import PARTS, build_environment, read_environment_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,20 +23,15 @@ def apply_environment(path: Path, check: bool) -> list[str]:
     With `check` nothing is saved. Raises BadEnvironmentFile.
     """
     name, parts = read_environment_file(path)
-    environment = build_environment(name, parts)
-    differences: list[str] = []
-    for part in [field for field in Environment.model_fields if isinstance(getattr(environment, field), Block)]:
-        block: Block = getattr(environment, part)
-        changed = _differences(f"{name}: {part}", _saved(type(block), name), block)
-        if changed and not check:
-            block.save(name, overwrite=True)
-        if not changed or not check:
-            setattr(environment, part, _saved(type(block), name))
+    environment, before = build_environment(name, parts), _saved(name)
+    differences = [f"{name}: new environment"] if before is None else []
+    for part in PARTS:
+        old, new = getattr(before, part, None), getattr(environment, part)
+        changed = _differences(f"{name}: {part}", old, new)
+        if not check and new:
+            setattr(environment, part, _save(name, new) if changed else old)
         differences += changed
-    before = _saved(Environment, name)
-    if before is None:
-        differences.insert(0, f"{name}: new environment")
-    if (differences or before is None) and not check:
+    if differences and not check:
         environment.save(name, overwrite=True)
     return differences
 
@@ -101,22 +95,28 @@ def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: lis
     return differences
 
 
-def _saved(kind: type[Block], name: str) -> Block | None:
+def _saved(name: str) -> Environment | None:
     try:
-        return kind.load(name)  # type: ignore[return-value]
+        return Environment.load(name)  # type: ignore[return-value]
     except ValueError:
         return None
 
 
-def _differences(title: str, saved: Block | None, wanted: Block) -> list[str]:
-    new = wanted.model_dump(mode="json", by_alias=True)
-    if saved is None:
+def _save(name: str, part: Block) -> Block:
+    part.save(name, overwrite=True)
+    return type(part).load(name)  # type: ignore[return-value]
+
+
+def _differences(title: str, old: Block | None, new: Block | None) -> list[str]:
+    if new is None:
+        return [f"{title}: removed"] if old else []
+    if type(old) is not type(new):
         return [f"{title}: new"]
-    old = saved.model_dump(mode="json", by_alias=True)
+    before, after = _fields_of(old), _fields_of(new)
     return [
-        f"{title}.{field}: {old.get(field)!r} → {new[field]!r}" for field in _own(new) if old.get(field) != new[field]
+        f"{title}.{field}: {before[field]!r} → {after[field]!r}" for field in after if before[field] != after[field]
     ]
 
 
-def _own(fields: Iterable[str]) -> list[str]:
-    return [field for field in fields if field not in ("block_type_slug",)]
+def _fields_of(block: Block) -> dict[str, Any]:
+    return block.model_dump(mode="json", by_alias=True, include=set(type(block).model_fields))
