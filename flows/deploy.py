@@ -174,7 +174,7 @@ def _roll_out(environment: Environment, plan: DeployPlan, release: Release, judg
         with phase(f"{percent} % of the traffic"):
             progress.mark(f"{percent} %")
             if plan.deployer == "platform":
-                shift_traffic(environment.platform, mix_in(plan.before.split, release.id, percent))
+                shift_traffic(environment.platform, mix_in(plan.before.split, release.id, percent), plan.before)
             last = percent == 100
             subject = Subject(environment.metrics, release, [] if last else control, environment.service.health)
             _watch(judge, subject, progress, plan.window_seconds if last else plan.step_seconds)

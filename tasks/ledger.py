@@ -178,12 +178,15 @@ def effect(name: str, **target: object) -> Iterator[None]:
 
 
 def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, object]]:
-    """Every intent of that name by the run or for it, oldest first: what it may have produced."""
-    rows = connection.execute(
-        "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s AND detail->>'for' = %s"
-        " ORDER BY sequence",
-        [name, run_id],
-    )
+    """Every intent of that name by the run or for it, oldest first: what it may have produced. Raises FenceLost."""
+    try:
+        rows = connection.execute(
+            "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s"
+            " AND detail->>'for' = %s ORDER BY sequence",
+            [name, run_id],
+        ).fetchall()
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
     return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
 
 

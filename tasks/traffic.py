@@ -5,8 +5,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 from pydantic import BaseModel
 
+from blocks.errors import SomebodyElseChangedIt
 from blocks.platforms.interface import Platform, Release, Split
-from tasks.ledger import effect
+from tasks.ledger import current_run, effect, read_intents
 from tasks.retry import is_passing
 
 
@@ -37,9 +38,27 @@ def _in_words() -> str:
     retry_delay_seconds=0.5,
     retry_condition_fn=is_passing,
 )
-def shift_traffic(platform: Platform, split: Split) -> None:
+def shift_traffic(platform: Platform, split: Split, before: TrafficBefore | None = None) -> None:
+    """With `before`, only from a split that was before or that the run made. Raises SomebodyElseChangedIt."""
+    if before:
+        now = platform.read_traffic()
+        if not is_explained(now, before):
+            raise not_explained(now, before)
     with effect("shift traffic", split=split):
         platform.shift_traffic(split)
+
+
+def is_explained(split: Split, before: TrafficBefore) -> bool:
+    """Whether the split is the one before the run, or one that the run made or may have made."""
+    intents = read_intents(current_run().connection, before.run_id, "shift traffic")
+    return split == before.split or split in [intent["split"] for intent in intents]
+
+
+def not_explained(split: Split, before: TrafficBefore) -> SomebodyElseChangedIt:
+    return SomebodyElseChangedIt(
+        f"The traffic of {current_run().environment} is {split}. Before run {before.run_id} it was {before.split},"
+        " and that run never made it what it is."
+    )
 
 
 def read_main_release(platform: Platform) -> Release | None:

@@ -49,7 +49,7 @@ def _differences(folder: Path) -> dict[str, Parts]:
         "shop-quick": {"notices": {"channels": [f"file:{folder}/channel", f"file:{folder}/closed-channel"]}},
         "shop-keen": {
             "limits": {"p95_seconds": 2, "p95_floor_seconds": 0.05, "minimum_samples": 30},
-            "rollout": {"step_seconds": 20, "window_seconds": 20, "start_seconds": 6},
+            "rollout": {"step_seconds": 8, "window_seconds": 20, "start_seconds": 6},
         },
         "shop-slow": {
             "platform": {"token": f"file:{folder}/changing-token"},

@@ -78,22 +78,21 @@ def test_a_notice_that_fails_is_recorded_and_fails_nothing(
     assert str(closed.port) not in str(failed), "the channel's address is a secret"
 
 
-def test_traffic_that_somebody_else_changed_is_left_alone(
+def test_traffic_that_somebody_else_changed_is_neither_overwritten_nor_put_back(
     stack: RunningStack, production: Production, records: Records, interface: Interface
 ) -> None:
     before = production.traffic()
     third = production.start("v1.2.0")
-    with deploy_under_way(stack, records, interface, "shop-slow", "v1.1.0") as deploy:
+    with deploy_under_way(stack, records, interface, "shop-keen", "v1.1.0") as deploy:
         production.give_traffic({third.id: 100})
-        interface.cancel(deploy.run_id)
         result = deploy.result()
 
     assert (result["ending"], result["exit_code"]) == ("Needs a human", 4), result["message"]
-    assert f"The traffic of shop-slow is {{'{third.id}': 100}}" in result["message"]
+    assert f"The traffic of shop-keen is {{'{third.id}': 100}}" in result["message"]
     assert f"it was {before}" in result["message"]
     assert production.traffic() == {third.id: 100}
     assert production.newest("v1.1.0").state == "running", "nothing is touched where nobody knows what is meant"
-    records.assert_settled("shop-slow")
+    records.assert_settled("shop-keen")
 
 
 def test_an_undo_that_fails_asks_for_a_human(
