@@ -5,7 +5,7 @@ from enum import StrEnum
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from blocks.errors import BackstopError, FenceLost
+from blocks.errors import BackstopError, Refused
 from tasks.ledger import Run
 
 
@@ -32,7 +32,6 @@ def ending_after(run: Run, error: BaseException) -> Ending:
 def describe(run: Run, ending: Ending, error: BaseException) -> str:
     """For the person on call: what happened, what changed, what to do next."""
     happened = error.message if isinstance(error, BackstopError) else _unexpected(error)
-    hint = error.hint if isinstance(error, BackstopError) else ""
     if ending is Ending.ROLLED_BACK:
         return f"{happened} Put back: {', '.join(run.undone)}. The state before was verified."
     if ending is Ending.NEEDS_A_HUMAN:
@@ -40,9 +39,16 @@ def describe(run: Run, ending: Ending, error: BaseException) -> str:
         return f"{happened} {left}"
     if ending is Ending.LEFT_TO_RECOVER:
         return f"{happened} What it had armed is recover's to put back."
-    if isinstance(error, FenceLost):
-        return f"{happened} Nothing was changed."
-    return f"{happened} {hint or 'Nothing was changed.'}"
+    hint = _hint_before_any_change(error)
+    told = f"{happened} {hint}".rstrip()
+    return told if "othing was changed" in hint else f"{told} Nothing was changed."
+
+
+def _hint_before_any_change(error: BaseException) -> str:
+    """A kind's own hint speaks of what follows a change, except where the kind is a refusal."""
+    if not isinstance(error, BackstopError):
+        return ""
+    return error.hint if isinstance(error, Refused) or error.hint != type(error).hint else ""
 
 
 def as_state(ending: Ending, message: str, result: object = None) -> State[object]:

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from blocks.errors import BadParameter
+from blocks.ledger.storable import storable
 
 SHOWN_LENGTH = 200
 RequestedBy = Annotated[str, Field(max_length=100, description="Who asks for this. Claimed, not proven.")]
@@ -50,7 +51,7 @@ def checked(signature: inspect.Signature, given: Mapping[str, object]) -> dict[s
 
 def shown(given: Mapping[str, object]) -> dict[str, object]:
     """The parameters as they may stand in the ledger: plain, short, without what PostgreSQL refuses."""
-    return {name: _plain(value) for name, value in given.items()}
+    return {name: storable(_plain(value)) for name, value in given.items()}
 
 
 def _plain(value: object) -> object:
@@ -63,5 +64,5 @@ def _plain(value: object) -> object:
     dump = getattr(value, "model_dump", None)
     if dump:
         return _plain(dump(mode="json"))
-    text = str(value).replace("\x00", "�").encode(errors="replace").decode()
+    text = str(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}… ({len(text)} characters)"
