@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import functools
 import re
-import ssl
 from typing import NamedTuple
 
 import httpx
 
 from blocks.errors import Unreachable
+from blocks.trust import trusted_certificates
 
 
 class Answer(NamedTuple):
@@ -40,7 +39,7 @@ def bounded_get(url: str, seconds: float, most_bytes: int) -> Answer:
 async def _get(url: str, shown: str, seconds: float, most_bytes: int) -> Answer:
     body = bytearray()
     async with (
-        httpx.AsyncClient(timeout=seconds, verify=_trusted_certificates(), trust_env=False) as client,
+        httpx.AsyncClient(timeout=seconds, verify=trusted_certificates(), trust_env=False) as client,
         client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
     ):
         async for chunk in response.aiter_raw():
@@ -48,9 +47,3 @@ async def _get(url: str, shown: str, seconds: float, most_bytes: int) -> Answer:
             if len(body) > most_bytes:
                 raise Unreachable(f"{shown} answers with more than {most_bytes} bytes.")
         return Answer(response.status_code, bytes(body))
-
-
-@functools.cache
-def _trusted_certificates() -> ssl.SSLContext:
-    """Kept, because reading the certificates takes longer than a request."""
-    return httpx.create_ssl_context()

@@ -1,6 +1,5 @@
 """The application's Redis."""
 
-import redis
 from prefect.blocks.core import Block
 from pydantic import Field
 
@@ -20,6 +19,8 @@ class RedisCache(Block):
 
     def ping(self) -> None:
         """Raises Unreachable; the URL is never in the message."""
+        import redis  # here: most runs never ask it
+
         try:
             with redis.Redis.from_url(
                 resolve(self.url), socket_timeout=self.timeout, socket_connect_timeout=self.timeout

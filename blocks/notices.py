@@ -2,7 +2,6 @@
 
 import logging
 
-import apprise
 from prefect.blocks.core import Block
 from pydantic import Field
 
@@ -27,6 +26,8 @@ class Notices(Block):
 
     def send(self, channel: str, title: str, body: str) -> None:
         """Raises Unreachable when the channel did not take the message. The URL is never in the error."""
+        import apprise  # here: most runs tell nobody but their log
+
         sender = apprise.Apprise()
         if not sender.add(resolve(channel)):
             raise Unreachable(f"{channel} holds no address that a message can be sent to.")

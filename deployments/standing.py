@@ -9,6 +9,7 @@ from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import read_holder
 from blocks.reference import resolve
+from blocks.trust import trusted_certificates
 from deployments.prefect_api import PrefectApi
 
 _SECONDS = 2
@@ -64,6 +65,6 @@ def _in_words(row: dict[str, Any]) -> str:
 def _read_release(service: dict[str, Any]) -> str:
     try:
         url = resolve(service["url"]).rstrip("/") + (service.get("version") or service["health"])
-        return str(httpx.get(url, timeout=_SECONDS, trust_env=False).json()["version"])
+        return str(httpx.get(url, timeout=_SECONDS, verify=trusted_certificates(), trust_env=False).json()["version"])
     except (BackstopError, httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
         return ""

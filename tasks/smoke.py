@@ -14,6 +14,7 @@ import httpx
 from blocks.errors import BackstopError
 from blocks.reference import resolve
 from blocks.service import Service, Signature, SmokeStep
+from blocks.trust import trusted_certificates
 
 
 def run_smoke(service: Service, url: str, only: str = "") -> str:
@@ -30,7 +31,9 @@ def run_smoke(service: Service, url: str, only: str = "") -> str:
 async def _run_steps(steps: list[SmokeStep], url: str, seconds: float) -> None:
     """Each step ends within `seconds`, which httpx alone promises for a single read only."""
     kept: dict[str, str] = {}
-    async with httpx.AsyncClient(base_url=url, timeout=seconds, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, timeout=seconds, verify=trusted_certificates(), trust_env=False
+    ) as client:
         for step in steps:
             try:
                 await asyncio.wait_for(_run_step(client, step, kept), seconds)

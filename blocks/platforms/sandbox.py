@@ -1,7 +1,5 @@
 """The sandbox platform (deployments/sandbox), over its control API."""
 
-from functools import cache
-from ssl import SSLContext
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
@@ -11,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from blocks.reference import Address, Secret, resolve
+from blocks.trust import trusted_certificates
 
 Shape = TypeVar("Shape")
 
@@ -72,7 +71,9 @@ class SandboxPlatform(Platform):
         address = resolve(self.url).rstrip("/") + path
         headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()}
         try:
-            with httpx.Client(headers=headers, timeout=self.timeout, verify=_tls(), trust_env=False) as client:
+            with httpx.Client(
+                headers=headers, timeout=self.timeout, verify=trusted_certificates(), trust_env=False
+            ) as client:
                 answer = client.request(method, address, **content)
         except httpx.TimeoutException:
             raise Unreachable(f"{self._named} did not answer within {self.timeout:g} s.", _LOOK) from None
@@ -87,12 +88,6 @@ class SandboxPlatform(Platform):
     @property
     def _named(self) -> str:
         return f"The sandbox platform at {self.url}"
-
-
-@cache
-def _tls() -> SSLContext:
-    """Made once: it costs more than a call."""
-    return httpx.create_ssl_context()
 
 
 def _path(release_id: str) -> str:

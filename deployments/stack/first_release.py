@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from blocks.errors import BackstopError
+from blocks.trust import trusted_certificates
 from deployments.sandbox.checkout import read_commit
 from deployments.stack.layout import Layout
 
@@ -27,6 +28,7 @@ def prepare_releases(layout: Layout, environment: str) -> None:
         base_url=layout.control_url(environment),
         headers={"Authorization": f"Bearer {token}"},
         timeout=_ANSWER_SECONDS,
+        verify=trusted_certificates(),
         trust_env=False,
     ) as control:
         split = _ask(control, "GET", "/traffic")["split"]

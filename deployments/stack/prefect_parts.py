@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from blocks.trust import trusted_certificates
 from deployments.stack.component import Component
 from deployments.stack.layout import Layout
 from deployments.stack.surroundings import client_environment, describe_surroundings
@@ -73,7 +74,9 @@ def supervisor(layout: Layout) -> Component:
 
 def _is_healthy(layout: Layout) -> bool:
     try:
-        return httpx.get(f"{layout.api_url}/health", timeout=_SECONDS, trust_env=False).is_success
+        return httpx.get(
+            f"{layout.api_url}/health", timeout=_SECONDS, verify=trusted_certificates(), trust_env=False
+        ).is_success
     except httpx.HTTPError:
         return False
 
@@ -86,6 +89,7 @@ def _has_reported(layout: Layout, began: float) -> bool:
             json={},
             auth=(user, password),
             timeout=_SECONDS,
+            verify=trusted_certificates(),
             trust_env=False,
         )
     except httpx.HTTPError:

@@ -6,6 +6,7 @@ from functools import partial
 
 import httpx
 
+from blocks.trust import trusted_certificates
 from deployments.stack.component import Component
 from deployments.stack.first_release import prepare_releases
 from deployments.stack.layout import Layout
@@ -62,7 +63,7 @@ def visitors(layout: Layout) -> Component:
 def _listens(control_url: str) -> bool:
     # Whatever the answer: while the sandbox brings its releases back it says 503.
     try:
-        httpx.get(f"{control_url}/ready", timeout=_SECONDS, trust_env=False)
+        httpx.get(f"{control_url}/ready", timeout=_SECONDS, verify=trusted_certificates(), trust_env=False)
     except httpx.HTTPError:
         return False
     return True
