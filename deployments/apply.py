@@ -78,6 +78,8 @@ def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: lis
         "work_pool_name": one["work_pool"]["name"],
         "job_variables": one["work_pool"].get("job_variables", {}),
         "parameter_openapi_schema": schema,
+        "enforce_parameter_schema": True,
+        "pull_steps": [],  # `prefect deploy` would have every run work in the folder that it was typed in
     }
     title = f"deployment {flow.name}/{one['name']}"
     try:
@@ -89,7 +91,6 @@ def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: lis
         client.create_deployment(
             flow_id=client.create_flow_from_name(flow.name),
             name=one["name"],
-            enforce_parameter_schema=True,
             **wanted,
         )
     return differences

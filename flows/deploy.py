@@ -59,7 +59,13 @@ Version = Annotated[
     AfterValidator(check_version),  # refuses in words; the schema can only quote the pattern
     Field(description="Release tag, as v1.2.0.", json_schema_extra={"pattern": PATTERN, "maxLength": MOST_CHARACTERS}),
 ]
-Commit = Annotated[str, Field(max_length=64, description="Commit to tag as this version; empty when it is tagged.")]
+Commit = Annotated[
+    str,
+    Field(
+        description="Commit to tag as this version; empty when it is tagged.",
+        json_schema_extra={"pattern": f"^$|{PATTERN}", "maxLength": MOST_CHARACTERS},
+    ),
+]
 Hotfix = Annotated[bool, Field(description="Skip staging and watch closely for longer.")]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
 Target = Annotated[str, Field(max_length=64, description="Version to return to; empty for the last good one.")]
