@@ -1,0 +1,84 @@
+"""A run that dies is put back by the supervisor, or by hand."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.production import GOOD, Production
+from tests.flows.records import RUN_SECONDS, Records
+from tests.running_stack import RunningStack
+
+ENVIRONMENT = "shop-quick"
+
+
+def flow_process(stack: RunningStack) -> int | None:
+    """The process of the only run that the worker carries out now."""
+    children = psutil.Process(stack.pids()["worker"]).children()
+    return children[0].pid if len(children) == 1 else None
+
+
+def start_deploy(stack: RunningStack) -> None:
+    """Without waiting for it."""
+    stack.run("run", "deploy", ENVIRONMENT, "-p", "version=v1.1.0")
+
+
+def kill_deploy_with_traffic(stack: RunningStack, records: Records) -> str:
+    """SIGKILL in the middle of the rollout, after traffic was shifted; returns the run's id."""
+    before = records.newest_run(ENVIRONMENT)
+    start_deploy(stack)
+    eventually(lambda: records.newest_run(ENVIRONMENT) != before, RUN_SECONDS)
+    run_id = records.newest_run(ENVIRONMENT)
+    eventually(lambda: "shift traffic" in records.effects(run_id), RUN_SECONDS)
+    process = flow_process(stack)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    return run_id
+
+
+def test_the_supervisor_puts_a_dead_run_back(stack: RunningStack, production: Production, records: Records) -> None:
+    before = production.traffic()
+
+    run_id = kill_deploy_with_traffic(stack, records)
+
+    run = records.wait_for_ending(run_id)
+    assert run["ending"] == "Rolled back", run["message"]
+    assert "roll back deploy" in run["message"]
+    assert production.traffic() == before
+    assert production.answering_version() == GOOD
+    eventually(lambda: records.newest_run(ENVIRONMENT) != run_id, RUN_SECONDS)
+    assert records.wait_for_ending(records.newest_run(ENVIRONMENT))["ending"] == "Done"
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_nobody_changes_an_environment_before_a_dead_run_is_put_back(
+    stack: RunningStack, production: Production, records: Records
+) -> None:
+    supervisor = psutil.Process(stack.pids()["supervisor"])
+    supervisor.suspend()
+    try:
+        run_id = kill_deploy_with_traffic(stack, records)
+
+        refused = stack.run_procedure("deploy", ENVIRONMENT, version="v1.2.0")
+        assert (refused["ending"], refused["exit_code"]) == ("Refused", 1)
+        assert run_id in refused["message"]
+        code, status = stack.try_to_run("status")
+        assert "armed" in status, status
+
+        code, output = stack.try_to_run("recover", ENVIRONMENT)
+        assert code == 0, output
+        assert records.run(run_id)["ending"] == "Rolled back"
+        assert production.answering_version() == GOOD
+    finally:
+        supervisor.resume()
+    assert stack.run("recover").strip() == "Nothing is left armed."
+
+
+@pytest.mark.usefixtures("production")
+def test_recover_without_anything_armed_changes_nothing(stack: RunningStack, records: Records) -> None:
+    result = stack.run_procedure("recover", ENVIRONMENT)
+    assert result["ending"] == "Done", result["message"]
+    assert result["message"] == f"Nothing is armed in {ENVIRONMENT}."
+    assert records.effects(result["run"]) == []
