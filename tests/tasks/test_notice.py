@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import apprise
 import pytest
 from prefect.logging import disable_run_logger
 
@@ -34,9 +35,15 @@ def webhook() -> Iterator[SmallService]:
         yield service
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """The first message loads apprise's hundred and more channels, which takes seconds on a busy machine."""
+    apprise.Apprise().add("json://localhost")
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notice, "SECONDS", 1)
+    monkeypatch.setattr(notice, "SECONDS", 2)
 
 
 def tell(monkeypatch: pytest.MonkeyPatch, **channels: str) -> None:
@@ -110,7 +117,7 @@ def test_a_channel_that_hangs_holds_nothing_up(
     before = {thread for thread in threading.enumerate() if not thread.daemon}
     began = time.monotonic()
     tell(monkeypatch, SLOW=url_of(webhook, "/slow"), GOOD=url_of(webhook, "/hook"))
-    assert time.monotonic() - began < 3
-    assert recorded(run) == {"${SLOW}": "no answer within 1 s", "${GOOD}": "notice sent"}
+    assert time.monotonic() - began < 5
+    assert recorded(run) == {"${SLOW}": "no answer within 2 s", "${GOOD}": "notice sent"}
     ours = {thread for thread in threading.enumerate() if "process_request" not in thread.name}
     assert {thread for thread in ours if not thread.daemon} <= before

@@ -115,14 +115,15 @@ def test_another_tag_at_the_remote_is_never_replaced(repository: GitRepository, 
     assert git(remote, "rev-parse", "v1.1.0") == git(clone, "rev-parse", "HEAD~1")
 
 
-@pytest.mark.parametrize("hostile", ["--output=stolen", "-d", "--upload-pack=touch stolen", "--exec=x", "-", ""])
+@pytest.mark.parametrize("hostile", ["--output=stolen", "-d", "-f", "--upload-pack=touch stolen", "--exec=x", "-", ""])
 def test_nothing_is_taken_for_an_option(repository: GitRepository, clone: Path, hostile: str) -> None:
     before = git(clone, "for-each-ref")
     assert repository.read_commit(hostile) is None
     assert repository.read_tag(hostile) is None
     assert repository.read_changes(hostile, "HEAD") in ([], repository.read_changes("HEAD", "HEAD"))
-    with pytest.raises(RefusedByPlatform, match="git tag failed"):
-        repository.create_tag(hostile, head(clone), "x")
+    for commit in (head(clone), "stolen"):
+        with pytest.raises(RefusedByPlatform, match="git tag failed"):
+            repository.create_tag(hostile, commit, "x")
     with pytest.raises(RefusedByPlatform, match="git tag failed"):
         repository.create_tag("v2", hostile or "nothing", "x")
     assert git(clone, "for-each-ref") == before
