@@ -1,0 +1,152 @@
+"""After deploys that were good, bad and refused, no secret stands anywhere but where it must."""
+
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from deployments.stack.postgres_home import PostgresHome
+from tests.prefect_server import prefect_api
+from tests.running_stack import RunningStack
+from tests.secret_search import find_in_files, find_secrets
+
+KEEPERS = {
+    "secrets.json": "where the stack keeps all of them",
+    "prefect-login": "what a person logs in with",
+    "redis/redis.conf": "where Redis reads its password",
+    "sandbox/shop-staging/state.json": "the platform's variables, which it gives to the releases",
+    "sandbox/shop-production/state.json": "the same",
+}
+"""The only files that hold secrets, and why. All others are searched."""
+
+REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING")
+
+
+@pytest.fixture(scope="module")
+def command_lines(shared_stack: RunningStack) -> set[str]:
+    """Four runs have ended; the command line of every process that was seen meanwhile."""
+    shared_stack.run("up")
+    with watched_command_lines() as seen:
+        for procedure, parameters, ending in (
+            ("deploy", {"version": "v1.1.0"}, "Done"),
+            ("deploy", {"version": "v1.6.0"}, "Rolled back"),
+            ("deploy", {"version": "v0.0.404"}, "Refused"),
+            ("health-check", {}, "Done"),
+        ):
+            run = shared_stack.run_procedure(procedure, "shop-staging", **parameters)
+            assert run["ending"] == ending, run
+    return seen
+
+
+@pytest.fixture
+def secrets(stack: RunningStack, command_lines: set[str]) -> dict[str, str]:
+    """Name → value of everything that is secret in this stack, after the runs."""
+    return dict(_leaves(stack.layout.credentials.model_dump()))
+
+
+def test_every_value_that_an_environment_refers_to_is_searched_for(
+    stack: RunningStack, secrets: dict[str, str]
+) -> None:
+    referred = [value for name, value in stack.surroundings.items() if name.endswith(REFERRED)]
+    passwords = [urlsplit(value).password for name, value in stack.surroundings.items() if name.endswith("_URL")]
+    values = [value.removeprefix("backstop:") for value in [*referred, *filter(None, passwords)]]
+    assert len(values) >= 12
+    assert set(values) <= set(secrets.values())
+
+
+@pytest.mark.parametrize("database", ["prefect", "backstop"])
+def test_no_secret_stands_in_the_databases_of_prefect_and_the_ledger(
+    stack: RunningStack, secrets: dict[str, str], database: str
+) -> None:
+    dump = dump_database(stack, database)
+    assert b"v0.0.404" in dump
+    assert find_secrets(secrets, database, dump) == []
+
+
+def test_no_secret_stands_in_the_database_servers_files(stack: RunningStack, secrets: dict[str, str]) -> None:
+    assert find_in_files(secrets, PostgresHome(stack.state).data) == []
+
+
+def test_secrets_stand_in_the_files_that_must_hold_them_and_in_no_other(
+    stack: RunningStack, secrets: dict[str, str]
+) -> None:
+    found = {line.partition(": ")[0] for line in find_in_files(secrets, stack.state.folder)}
+    assert found == set(KEEPERS)
+    for name in KEEPERS:
+        assert stat.filemode((stack.state.folder / name).stat().st_mode) == "-rw-------", name
+
+
+def test_what_is_searched_are_the_logs_results_and_reports_of_these_runs(
+    stack: RunningStack, secrets: dict[str, str]
+) -> None:
+    folder = stack.state.folder
+    assert "v0.0.404" in (folder / "logs" / "worker.log").read_text()
+    assert (folder / "logs" / "postgres.log").stat().st_size > 0
+    assert list((folder / "evidence" / "reports" / "shop-staging").glob("*.json"))
+    assert list((folder / "prefect").iterdir())
+
+
+def test_no_secret_is_in_a_command_line(command_lines: set[str], secrets: dict[str, str]) -> None:
+    assert any("prefect" in line for line in command_lines)
+    assert find_secrets(secrets, "a command line", "\n".join(command_lines).encode()) == []
+
+
+def test_prefects_api_gives_no_secret_of_a_block_even_when_asked_for_it(
+    stack: RunningStack, secrets: dict[str, str]
+) -> None:
+    with prefect_api(stack) as api:
+        answer = api.post("/block_documents/filter", json={"include_secrets": True}).raise_for_status()
+    assert "${SHOP_PRODUCTION_SANDBOX_TOKEN}" in answer.text
+    assert find_secrets(secrets, "the blocks", answer.content) == []
+
+
+def test_a_secret_that_leaked_would_be_found(stack: RunningStack, secrets: dict[str, str], tmp_path: Path) -> None:
+    log = (stack.state.folder / "logs" / "worker.log").read_bytes()
+    (tmp_path / "worker.log").write_bytes(log + secrets["production.sandbox_token"].encode() + log)
+    assert find_in_files(secrets, tmp_path) == ["worker.log: production.sandbox_token (plain)"]
+
+
+def dump_database(stack: RunningStack, database: str) -> bytes:
+    command = [PostgresHome(stack.state).programs / "pg_dump", "--host=127.0.0.1", f"--username={database}"]
+    return subprocess.run(
+        [*command, f"--port={stack.layout.ports['postgres']}", database],
+        env={"PGPASSWORD": stack.layout.database_passwords[database]},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    ).stdout
+
+
+@contextmanager
+def watched_command_lines() -> Iterator[set[str]]:
+    """Look again and again while the block runs."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
