@@ -73,7 +73,7 @@ Cause = Annotated[str, Field(max_length=2000, description="Why, for the post-mor
 Before = Annotated[TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")]
 
 
-@procedure("deploy", run_name="deploy {version} to {environment}")
+@procedure("deploy", run_name="deploy {version!s:.64} to {environment!s:.60}")
 def deploy(
     environment: Environment,
     version: Version,
@@ -109,7 +109,7 @@ def deploy(
     return f"{version} has all traffic of {plan.environment} and was verified; it replaced {plan.replaces}."
 
 
-@procedure("roll-back-deploy", run_name="roll back {environment}")
+@procedure("roll-back-deploy", run_name="roll back {environment!s:.60}")
 def roll_back_deploy(
     environment: Environment,
     to: Target = "",
@@ -132,7 +132,7 @@ def roll_back_deploy(
     return f"All traffic of {environment.environment} is back on {' and '.join(versions) or 'no release'}."
 
 
-@procedure("withdraw-release-tag", run_name="withdraw tag {version}")
+@procedure("withdraw-release-tag", run_name="withdraw tag {version!s:.64}")
 def withdraw_release_tag(environment: Environment, version: Version, commit: Commit) -> str:
     """Delete the tag that a deploy made for a release that was rolled back, unless it stands elsewhere by now."""
     with locked(environment):

@@ -10,7 +10,7 @@ from tasks.health import check_health
 from tasks.ledger import current_run
 
 
-@procedure("health-check", run_name="health of {environment}")
+@procedure("health-check", run_name="health of {environment!s:.60}")
 def health_check(
     environment: Environment,
     requested_by: RequestedBy = "",

@@ -15,7 +15,7 @@ from tasks.ledger import ArmedUndo, current_run, end_dead_runs, read_armed_undos
 from tasks.notice import announce
 
 
-@procedure("recover", run_name="recover {environment}")
+@procedure("recover", run_name="recover {environment!s:.60}")
 def recover(
     environment: Environment,
     requested_by: RequestedBy = "",
