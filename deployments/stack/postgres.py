@@ -30,6 +30,7 @@ SETTINGS = {
     "log_statement": "none",
     "log_min_duration_statement": "-1",
     "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",  # the detail of an error quotes rows
 }
 
 
