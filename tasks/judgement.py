@@ -28,6 +28,7 @@ class Judge:
         self._probes = SequentialTest(alarm * PROBES, SHORTEST_ERROR_SPELL)
         self._slowness = [SequentialTest(alarm * SLOWNESS, SHORTEST_SLOW_SPELL) for _ in range(2)]
         self._last: Sample | None = None
+        self._rollout = Counts()
         self._weighed_at: float | None = None
         self._probes_weighed_at: float | None = None
         self._control = Control()
@@ -59,6 +60,7 @@ class Judge:
         if self._last is not None:
             counts = counted_since(self._last, sample)
             self._counts = added([self._counts, counts])
+            self._rollout = added([self._rollout, counts])
             if counts.requests:
                 seconds = sample.at - (self._weighed_at or self._last.at)
                 self._weigh(counts, seconds)
@@ -136,7 +138,7 @@ class Judge:
         return self._verdict("good", self._why_good(seconds))
 
     def _why_bad(self) -> str:
-        counts = self._counts
+        counts = self._rollout  # evidence carries over from stage to stage
         if self._health_failures >= self.limits.health_failures:
             return f"Its health check failed {self._health_failures} times in a row. {self._trouble}".strip()
         if self._errors.proven:
@@ -155,7 +157,7 @@ class Judge:
         return ""
 
     def _why_slow(self, bound: float) -> str:
-        counts = self._counts
+        counts = self._rollout
         return (
             f"{counts.slow_share(bound):.0%} of {counts.requests:.0f} requests took longer than {bound:g} s; "
             f"{self._allowed_slow(bound):.0%} are allowed. p95 is {_seconds(counts.p95)}, "

@@ -1,6 +1,7 @@
 """Tell people. A notice that cannot be delivered never fails a procedure: it is recorded."""
 
 import time
+from contextlib import suppress
 from threading import Thread
 
 from prefect import get_run_logger, task
@@ -8,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_UI_URL
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError
+from blocks.errors import BackstopError, FenceLost
 from blocks.notices import Notices
 from tasks.ledger import current_run
 
@@ -67,6 +68,8 @@ def _send(notices: Notices, channel: str, title: str, body: str) -> str:
 def _record(channel: str, failure: str) -> None:
     if failure:
         get_run_logger().warning("A notice to %s failed: %s", channel, failure)
-        current_run().record("notice failed", channel=channel, reason=failure)
-    else:
-        current_run().record("notice sent", channel=channel)
+    with suppress(FenceLost):  # a ledger that went away is for the next step to notice
+        if failure:
+            current_run().record("notice failed", channel=channel, reason=failure)
+        else:
+            current_run().record("notice sent", channel=channel)
