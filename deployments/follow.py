@@ -10,7 +10,9 @@ from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
 from deployments.prefect_api import PrefectApi
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
+STATE_SECONDS = 1.0
+"""Prefect is asked less often than the ledger: for it, every question is work."""
 AFTERMATH_SECONDS = 90
 """How long a run that Prefect calls ended may take to get its ending: recover finishes a dead one."""
 
@@ -28,6 +30,7 @@ class Ended(NamedTuple):
 def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[float, str], None]) -> Ended | None:
     """Tell each step of the run as it happens; its ending, or None when `timeout` seconds passed first."""
     began, seen, dead_since = time.monotonic(), 0, None
+    asked_at = began
     connection = _connect_or_none(run_id)
     while timeout is None or time.monotonic() - began < timeout:
         if connection is None or connection.closed:
@@ -39,14 +42,16 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
                 tell(time.monotonic() - began, _in_words(str(row["event"]), row["detail"]))
         if ended:
             return ended
-        state = api.read_state(run_id)
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - asked_at < STATE_SECONDS:
+            continue
+        asked_at, state = time.monotonic(), api.read_state(run_id)
         if state["type"] in FINAL:
             dead_since = dead_since or time.monotonic()
             never_began = not seen and connection is not None and not connection.closed
             patience = 1.0 if never_began or state["name"] in NAMED else AFTERMATH_SECONDS
             if time.monotonic() - dead_since > patience:
                 return _without_ledger(state, never_began)
-        time.sleep(POLL_SECONDS)
     return None
 
 

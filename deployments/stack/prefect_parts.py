@@ -47,7 +47,7 @@ def worker(layout: Layout) -> Component:
         ),
         environment={
             **describe_surroundings(layout),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             # A flow's process is `python` from there.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             # Prefect makes a folder of a fixed name there, which in /tmp may be another user's.

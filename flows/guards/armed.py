@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from prefect import Flow, get_run_logger
@@ -15,6 +16,9 @@ from tasks.ledger import Run, arm, close_undo, current_run, read_undo_state
 ATTEMPTS = 3
 """How often an undo is begun when the ledger goes away in its middle. It looks before it acts, so that is safe."""
 
+NEEDED_BY_SUBFLOWS = "fastapi.encoders"
+"""Prefect imports it when a run starts its first subflow. That is the undo, which has no time to lose."""
+
 
 @contextmanager
 def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[None]:
@@ -27,6 +31,7 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
     run = current_run()
     if run.fence is None:
         raise FenceLost(f"'{what}' was about to be armed without holding {run.environment}.")
+    import_module(NEEDED_BY_SUBFLOWS)
     armed_id = arm(run, path_of(undo), parameters)
     try:
         yield
