@@ -23,6 +23,7 @@ Apply = Callable[..., list[str]]
 
 @pytest.fixture(scope="module", autouse=True)
 def server(shared_stack: RunningStack) -> Iterator[None]:
+    shared_stack.run("up")
     variables = shared_stack.surroundings
     settings = {
         PREFECT_API_URL: variables["PREFECT_API_URL"],

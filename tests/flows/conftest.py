@@ -16,6 +16,7 @@ from tests.running_stack import RunningStack
 def environments(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The environments of these tests are applied; their folder, for what they refer to."""
     folder = tmp_path_factory.mktemp("environments")
+    shared_stack.run("up")
     credentials = shared_stack.layout.credentials.production
     for name in ("token", "changing-token"):
         write_private(folder / name, credentials.sandbox_token)
