@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,6 @@ from deployments.apply import ROOT
 from tests.prefect_server import ask_for_run, count_runs, environment_names, prefect_api, read_deployment, wait_for_end
 from tests.running_stack import RunningStack
 
-PREFECT = ROOT / ".venv" / "bin" / "prefect"
 PLAN = {"environment": "shop-staging", "version": "v1.1.0", "plan_only": True}
 ESCAPE = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
 
@@ -153,7 +153,7 @@ def test_after_a_bare_prefect_deploy_the_flow_refuses_unknown_environments_and_a
 ) -> None:
     shutil.copy(ROOT / "prefect.yaml", tmp_path)
     surroundings = {**os.environ, **stack.surroundings, "PYTHONPATH": str(ROOT)}
-    command = [PREFECT, "--no-prompt", "deploy", "--all"]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     subprocess.run(command, cwd=tmp_path, env=surroundings, check=True, capture_output=True, timeout=90)
     try:
         answer = ask_for_run(api, "deploy", {**PLAN, "plan_only": False, "environment": "shop-nowhere"})
@@ -164,8 +164,9 @@ def test_after_a_bare_prefect_deploy_the_flow_refuses_unknown_environments_and_a
     finally:
         stack.run("apply")
     stack.run("apply", "--check")
-    offered = read_deployment(api, "deploy")["parameter_openapi_schema"]["properties"]["environment"]["enum"]
-    assert set(offered) == environment_names(api)
+    restored = read_deployment(api, "deploy")
+    assert set(restored["parameter_openapi_schema"]["properties"]["environment"]["enum"]) == environment_names(api)
+    assert restored["pull_steps"] == []
     assert ask_for_run(api, "deploy", {**PLAN, "environment": "shop-nowhere"}).status_code == 409
 
 
