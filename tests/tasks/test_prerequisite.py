@@ -24,10 +24,14 @@ from tests.blocks.sources.test_ci_checks import COMMIT, check_run, pages_of
 from tests.ledger_database import LedgerDatabase
 from tests.tasks.small_service import SmallService, status
 
-NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 
 Describe = Callable[..., Environment]
+
+
+def now() -> datetime:
+    """Asked in the test: it may be collected minutes before it runs."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -112,7 +116,7 @@ def test_an_environment_that_this_run_holds_itself(describe: Describe, run: Run)
     ids=["inside", "before", "after", "just ended"],
 )
 def test_a_freeze(describe: Describe, begins: timedelta, ends: timedelta, met: bool) -> None:
-    freeze = Freeze(begins=NOW + begins, ends=NOW + ends, reason="black friday")
+    freeze = Freeze(begins=now() + begins, ends=now() + ends, reason="black friday")
     line = look(describe(freezes=[freeze]), "no freeze")
     assert_line(line, met, "not inside" if met else "black friday")
 
@@ -175,10 +179,10 @@ def test_no_folder_of_backups(with_backups: Environment) -> None:
 
 
 def test_the_newest_backup_counts(with_backups: Environment, backups: Backups) -> None:
-    backups.add("old", (NOW - 30 * HOUR).isoformat())
+    backups.add("old", (now() - 30 * HOUR).isoformat())
     assert_line(look(with_backups, "backup recent"), False, "30.0 h old; 24 h are allowed")
-    backups.add("new", (NOW - 2 * HOUR).isoformat())
-    backups.add("older", (NOW - 300 * HOUR).isoformat())
+    backups.add("new", (now() - 2 * HOUR).isoformat())
+    backups.add("older", (now() - 300 * HOUR).isoformat())
     assert_line(look(with_backups, "backup recent"), True, "2.0 h old")
 
 
@@ -200,7 +204,7 @@ def test_a_backup_without_its_manifest_is_none(with_backups: Environment, backup
 def test_a_manifest_that_says_no_time_is_no_backup(with_backups: Environment, backups: Backups, manifest: str) -> None:
     backups.write("strange", manifest)
     assert_line(look(with_backups, "backup recent"), False, "no complete backup")
-    backups.add("good", (NOW - HOUR).isoformat())
+    backups.add("good", (now() - HOUR).isoformat())
     assert_line(look(with_backups, "backup recent"), True, "1.0 h old")
 
 
@@ -220,7 +224,7 @@ def staging_runs(platform: SmallService, describe: Describe, monkeypatch: pytest
 
     def run_there(version: str) -> None:
         release = {"id": "r-1", "version": version, "commit": COMMIT, "state": "running", "url": None, "replicas": 1}
-        release |= {"started_by": "", "created_at": NOW.isoformat()}
+        release |= {"started_by": "", "created_at": now().isoformat()}
         platform.answers["GET /releases"] = status(200, {"releases": [release]})
         platform.answers["GET /traffic"] = status(200, {"split": {"r-1": 100}})
 
