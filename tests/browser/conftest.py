@@ -1,13 +1,11 @@
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.interface import Interface
+from tests.browser.interface import BROWSER, Interface
 from tests.running_stack import RunningStack
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
     "--disable-gpu",
     "--no-first-run",
@@ -21,11 +19,8 @@ SECONDS = 40
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(f"No browser: none of {', '.join(PROGRAMS)} is on PATH.")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=program, args=[AS_ROOT, *QUIET])
+        yield playwright.chromium.launch(executable_path=BROWSER, args=[AS_ROOT, *QUIET])
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
 """Prefect's interface as a person uses it: what is clicked, and what can be read."""
 
 import re
+import shutil
 
 from playwright.sync_api import Locator, Page, Response, expect
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, PROGRAMS)), None)
+"""Path of the first of them that is on PATH."""
 
 RUN_SECONDS = 90
 

@@ -1,10 +1,13 @@
 """A person deploys from Prefect's interface, and reads there what became of it."""
 
+import pytest
 from playwright.sync_api import expect
 
-from tests.browser.interface import Interface
+from tests.browser.interface import BROWSER, PROGRAMS, Interface
 from tests.prefect_server import count_runs, environment_names, prefect_api
 from tests.running_stack import RunningStack
+
+pytestmark = pytest.mark.skipif(not BROWSER, reason=f"No browser: none of {', '.join(PROGRAMS)} is on PATH.")
 
 DESCRIPTIONS = {
     "environment": "Which environment to act upon, as shop-production.",
