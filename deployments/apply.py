@@ -1,5 +1,6 @@
 """Bring environments and deployments into Prefect: show the difference, then save it."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,24 @@ from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
+from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
 
 from blocks.environment import Environment
 from deployments.environment_file import PARTS, build_environment, read_environment_file
 
 ROOT = Path(__file__).parent.parent
+
+
+def apply(paths: Iterable[Path], check: bool) -> list[str]:
+    """Bring the files and every deployment into Prefect; returns what differs, a line each.
+
+    With `check` nothing is saved. Raises BadEnvironmentFile.
+    """
+    # One client for all calls: making one takes longer than a call.
+    with SyncClientContext.get_or_create():
+        differences = [line for path in paths for line in apply_environment(path, check)]
+        return differences + apply_deployments(check)
 
 
 def apply_environment(path: Path, check: bool) -> list[str]:

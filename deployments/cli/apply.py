@@ -20,15 +20,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     use_stack_if_none()
     from blocks.ledger.connection import migrate_ledger
-    from deployments.apply import apply_deployments, apply_environment
+    from deployments.apply import apply
     from deployments.environment_file import read_environment_file
 
     for path in arguments.files:
         read_environment_file(path)
     if not arguments.check:
         migrate_ledger()
-    differences = [line for path in arguments.files for line in apply_environment(path, arguments.check)]
-    differences += apply_deployments(arguments.check)
+    differences = apply(arguments.files, arguments.check)
     for line in differences:
         print(line)
     if not differences:
