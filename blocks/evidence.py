@@ -35,10 +35,10 @@ class Evidence:
             draft.unlink()
         _sync_folder(path.parent)
 
-    def read_all(self, prefix: str) -> Iterator[str]:
-        """The contents below a folder such as `audit/`, in the order of their names."""
+    def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Name and content of everything below a folder such as `audit/`, in the order of their names."""
         for path in sorted((self.folder / prefix).glob("[!.]*")):
-            yield path.read_text()
+            yield str(path.relative_to(self.folder)), path.read_bytes()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -101,12 +101,12 @@ class Fence:
     def _enter(self) -> None:
         self._released.clear()
         row = self._one(
-            "INSERT INTO environment (name, epoch, run_id, backend_pid, activity, since, beat_at)"
-            " VALUES (%(name)s, 1, %(run)s, pg_backend_pid(), 'acting', now(), now())"
+            "INSERT INTO environment (name, epoch, run_id, backend_pid, lock_key, activity, since, beat_at)"
+            " VALUES (%(name)s, 1, %(run)s, pg_backend_pid(), %(key)s, 'acting', now(), now())"
             " ON CONFLICT (name) DO UPDATE SET epoch = environment.epoch + 1, run_id = %(run)s,"
-            " backend_pid = pg_backend_pid(), activity = 'acting', since = now(), beat_at = now(), wanted_by = NULL"
-            " RETURNING epoch",
-            {"name": self.environment, "run": self.run_id},
+            " backend_pid = pg_backend_pid(), lock_key = %(key)s, activity = 'acting', since = now(),"
+            " beat_at = now(), wanted_by = NULL RETURNING epoch",
+            {"name": self.environment, "run": self.run_id, "key": lock_key(self.environment)},
         )
         self.epoch = int(str(row["epoch"]))
 
@@ -124,9 +124,8 @@ class Fence:
 
     def _evict_silent_holder(self) -> bool:
         ended = self._execute(
-            "SELECT pg_terminate_backend(backend_pid) FROM environment"
-            " WHERE name = %s AND beat_at < now() - make_interval(secs => %s) AND backend_pid IN"
-            " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)",
+            "SELECT pg_terminate_backend(backend_pid) FROM holder"
+            " WHERE name = %s AND beat_at < now() - make_interval(secs => %s)",
             [self.environment, SILENT_SECONDS],
         )
         return ended.rowcount > 0
@@ -134,8 +133,7 @@ class Fence:
     def _end_own_session(self, epoch: int) -> None:
         """The session that was lost may still stand on the server, with the lock."""
         self._execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN environment ON pid = backend_pid"
-            " WHERE locktype = 'advisory' AND name = %s AND epoch = %s",
+            "SELECT pg_terminate_backend(backend_pid) FROM holder WHERE name = %s AND epoch = %s",
             [self.environment, epoch],
         )
 
@@ -169,9 +167,8 @@ class Fence:
 def read_holder(connection: Connection, environment: str) -> Row | None:
     """Who holds the environment: run_id, procedure, requested_by, since, activity; None when nobody does."""
     return connection.execute(
-        "SELECT environment.run_id, procedure, requested_by, since, activity FROM environment"
-        " JOIN run ON run.id = environment.run_id WHERE name = %s AND EXISTS"
-        " (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = backend_pid)",
+        "SELECT holder.run_id, procedure, requested_by, since, activity FROM holder"
+        " JOIN run ON run.id = holder.run_id WHERE name = %s",
         [environment],
     ).fetchone()
 
@@ -180,8 +177,7 @@ def read_abandoned(connection: Connection) -> list[tuple[str, int]]:
     """(environment, epoch) where an undo is armed and nobody holds the fence, or only one that fell silent."""
     rows = connection.execute(
         "SELECT DISTINCT name, epoch FROM environment JOIN armed_undo ON environment = name AND state = 'armed'"
-        " WHERE beat_at < now() - make_interval(secs => %s) OR NOT EXISTS"
-        " (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = backend_pid)",
+        " WHERE beat_at < now() - make_interval(secs => %s) OR name NOT IN (SELECT name FROM holder)",
         [SILENT_SECONDS],
     )
     return [(str(row["name"]), int(str(row["epoch"]))) for row in rows]

@@ -79,13 +79,24 @@ def anchor(connection: Connection, evidence: Evidence) -> None:
 
 def verify(connection: Connection, evidence: Evidence) -> list[str]:
     """What is wrong with the trail, one sentence each; empty when nothing is."""
-    heads = [json.loads(text) for text in evidence.read_all("audit/")]
-    anchored = {int(head["sequence"]): str(head["hash"]) for head in heads}
+    anchored, findings = _read_anchors(evidence)
     with connection.transaction(), connection.cursor(name="audit_verify") as rows:
         rows.execute("SELECT * FROM audit ORDER BY sequence")
-        findings = list(_broken_links(rows, anchored))
+        findings += _broken_links(rows, anchored)
     findings += [f"Row {sequence} was anchored and is gone: the trail was cut." for sequence in anchored]
     return findings
+
+
+def _read_anchors(evidence: Evidence) -> tuple[dict[int, str], list[str]]:
+    """Hash by sequence of every anchored head, and a sentence for each that cannot be read."""
+    anchored, findings = {}, []
+    for name, content in evidence.read_all("audit/"):
+        try:
+            head = json.loads(content)
+            anchored[int(head["sequence"])] = str(head["hash"])
+        except (ValueError, LookupError, TypeError):
+            findings.append(f"Anchor {name} was damaged: it cannot be read.")
+    return anchored, findings
 
 
 def _broken_links(rows: Iterable[dict[str, object]], anchored: dict[int, str]) -> Iterator[str]:

@@ -54,9 +54,15 @@ class GitRepository(Block):
         return log.stdout.splitlines()
 
     def create_tag(self, version: str, commit: str, message: str) -> None:
-        """An annotated tag, pushed when there is a remote. Repeating it changes nothing."""
-        if self.read_tag(version) is None:
+        """An annotated tag, pushed when there is a remote. Repeating it changes nothing.
+
+        Raises RefusedByPlatform where the tag stands on another commit.
+        """
+        found = self.read_tag(version)
+        if found is None:
             self._must("tag", "--annotate", "--message", message, "--end-of-options", version, commit)
+        elif found != commit:
+            raise RefusedByPlatform(f"Tag {version} stands on {found[:10]}, not on {commit[:10]}.")
         if self.remote:
             self._must("push", "--quiet", self.remote, f"refs/tags/{version}")
 

@@ -20,6 +20,7 @@ from deployments.stack.state import State
 
 _USERS = ("postgres", "nobody")
 _MARKER = "backstop-state"
+_OUTSIDE = Path("/var/lib")
 _TIMEOUT = 30
 
 
@@ -44,7 +45,7 @@ class PostgresHome:
     @property
     def outside(self) -> Path:
         """Used instead of the state folder when PostgreSQL runs as another user."""
-        return Path("/var/lib") / f"backstop-{hashlib.sha256(str(self.state.folder).encode()).hexdigest()[:12]}"
+        return _OUTSIDE / f"backstop-{self.state.identity}"
 
     @property
     def folder(self) -> Path:
@@ -68,7 +69,9 @@ class PostgresHome:
     def prepare(self, say: Callable[[str], None]) -> None:
         """Make the folder, and the copy of the programs where one is needed."""
         self.folder.mkdir(mode=0o700 if self.user is None else 0o711, exist_ok=True)
-        (self.folder / _MARKER).touch(mode=0o600)
+        (self.folder / _MARKER).write_text(str(self.state.folder))
+        if self.user:
+            self._tell_of_earlier_ones(say)
         original = find_programs()
         if self.programs == original or self.programs.is_dir():
             return
@@ -79,6 +82,12 @@ class PostgresHome:
         shutil.copytree(original.parent, partial, symlinks=True)
         _open_to_all(partial)
         partial.rename(target)
+
+    def _tell_of_earlier_ones(self, say: Callable[[str], None]) -> None:
+        """Whoever deletes a state folder by hand leaves what stood outside it."""
+        for marker in _OUTSIDE.glob(f"backstop-*/{_MARKER}"):
+            if marker.parent != self.folder and marker.read_text() == str(self.state.folder):
+                say(f"{marker.parent} has the data of a stack whose state was deleted; nothing needs it any more")
 
     def give(self, path: Path) -> None:
         """Make a file or folder the property of the user that PostgreSQL runs as."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from blocks.errors import Refused
 
@@ -28,6 +29,11 @@ class State:
     def exists(self) -> bool:
         return (self.folder / _MARKER).is_file()
 
+    @property
+    def identity(self) -> str:
+        """Told apart from every other state folder, also from an earlier one at the same path."""
+        return (self.folder / _MARKER).read_text()
+
     def subfolder(self, *names: str) -> Path:
         """A private folder inside, made when it is not there."""
         folder = self.folder
@@ -48,7 +54,8 @@ class State:
             )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        (self.folder / _MARKER).touch(mode=0o600)
+        if not self.exists:
+            write_private(self.folder / _MARKER, token_hex(6))
 
     def purge(self) -> None:
         """Delete the folder, the marker last: a purge cut short can be repeated."""

@@ -82,6 +82,16 @@ def test_killing_the_holder_frees_it(ledger: LedgerDatabase, connect: Connect) -
         assert next_one.epoch > holder.epoch
 
 
+def test_another_lock_of_the_same_session_is_not_taken_for_the_fence(connect: Connect) -> None:
+    """The server gives a dead session's process id out again."""
+    connection, watcher = connect("run-1"), connect("run-2")
+    held = Fence(connection, "shop", "run-1")
+    held.take()
+    assert read_holder(watcher, "shop")
+    connection.execute("SELECT pg_advisory_unlock_all(), pg_advisory_lock(1)")
+    assert read_holder(watcher, "shop") is None
+
+
 def test_a_silent_holder_is_cut_off_and_finds_out(
     ledger: LedgerDatabase, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

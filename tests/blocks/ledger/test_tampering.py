@@ -125,3 +125,10 @@ def test_a_chain_computed_anew(connection: Connection, evidence: Evidence, tampe
     assert trail.verify(connection, evidence) == [
         f"Row {ROWS} differs from its anchored hash: the chain was computed anew."
     ]
+
+
+def test_a_damaged_anchor(connection: Connection, evidence: Evidence) -> None:
+    trail.anchor(connection, evidence)
+    (anchor,) = (evidence.folder / "audit").iterdir()
+    anchor.write_bytes(b"\xff{")
+    assert trail.verify(connection, evidence) == [f"Anchor audit/{anchor.name} was damaged: it cannot be read."]

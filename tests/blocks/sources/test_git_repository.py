@@ -115,6 +115,12 @@ def test_another_tag_at_the_remote_is_never_replaced(repository: GitRepository, 
     assert git(remote, "rev-parse", "v1.1.0") == git(clone, "rev-parse", "HEAD~1")
 
 
+def test_a_tag_on_another_commit_is_not_taken_for_the_new_one(repository: GitRepository, clone: Path) -> None:
+    with pytest.raises(RefusedByPlatform, match=r"Tag v1\.0\.0 stands on"):
+        repository.create_tag("v1.0.0", head(clone), "x")
+    assert repository.read_tag("v1.0.0") == git(clone, "rev-parse", "HEAD~2")
+
+
 @pytest.mark.parametrize("hostile", ["--output=stolen", "-d", "-f", "--upload-pack=touch stolen", "--exec=x", "-", ""])
 def test_nothing_is_taken_for_an_option(repository: GitRepository, clone: Path, hostile: str) -> None:
     before = git(clone, "for-each-ref")
