@@ -8,12 +8,12 @@ import pytest
 from blocks.errors import BadParameter
 from tasks.version import check_version
 
-GOOD = ["v1.2.0", "1", "v", "2026-11-21", "v1.2.0-rc.1", "1.0.0+build_7", "V1_x", "a" * 64, "v1.2.0-broken", "v1.locked"]
+GOOD = ["v1.2.0", "1", "v.locked", "2026-11-21", "v1.2.0-rc.1", "1.0.0+build_7", "V1_x", "a" * 64, "v1.2.0-broken"]
 BAD = [
     *("", " ", "v1 ", " v1", "v1\n", "\nv1", "v1\r", "v1\tx", "v1\x00", "v1\u2028"),
     *("v1; rm -rf /", "$(id)", "`id`", "v1|id", "v1&id", "v1>x", "'v1'", '"v1"', "v1\\x", "*", "v1?", "[v1]", "{v1}"),
-    *("../x", "x/../y", "a/b", "/etc/passwd", "C:\\x", "v1%2f..", ".", "..", ".v1", "v1.", "v1..2", "v1.lock/x", "v1.lock"),
-    *("-", "--upload-pack=x", "-c", "+v1", "_v1", "refs/tags/v1", "v1@{1}", "v1^", "v1~1", "v1:x", "@", "HEAD^{}"),
+    *("../x", "x/../y", "a/b", "/etc/passwd", "C:\\x", "v1%2f..", ".", "..", ".v1", "v1.", "v1..2", "v1.lock/x"),
+    *("v1.lock", "-", "--upload-pack=x", "-c", "+v1", "_v1", "refs/tags/v1", "v1@{1}", "v1^", "v1~1", "v1:x", "@", "HEAD^{}"),
     *("v١", "v１", "ｖ1", "vé", "v1🚒", "v1\u200b", "ᵛ1"),
     *("a" * 65, "v" + "1" * 10_000, "a." * 5_000, "v1-" * 4_000 + "!"),
 ]
