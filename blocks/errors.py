@@ -12,6 +12,10 @@ BackstopError                    message + hint, both for the person on call
 ├── NotMeasurable                could not be measured for longer than allowed
 ├── Unreachable                  an outside part does not answer
 ├── RefusedByPlatform            an outside part answers no
+├── RefusedByStore               the backup store answers no
+│   ├── AlreadyStored            an object of that name exists and is never replaced
+│   └── NotStored                there is no object of that name
+├── BackupIsBad                  a backup is not what its manifest says
 ├── Preempted                    an emergency asked for the environment
 ├── FenceLost                    the run no longer owns its environment
 └── SomebodyElseChangedIt        the state is neither the before nor this run's
@@ -89,6 +93,22 @@ class Unreachable(BackstopError):
 
 class RefusedByPlatform(BackstopError):
     """An answer, and it says no."""
+
+
+class RefusedByStore(BackstopError):
+    """An answer of the backup store, and it says no."""
+
+
+class AlreadyStored(RefusedByStore):
+    """An object of that name exists; it was left as it is."""
+
+
+class NotStored(RefusedByStore):
+    """There is no object of that name."""
+
+
+class BackupIsBad(BackstopError):
+    hint = "Do not rely on it; restore another one, and make a new one now."
 
 
 class Preempted(BackstopError):
