@@ -66,7 +66,7 @@ class Store(Block):
         """Why the object may not be deleted now (legal hold, retention); empty when it may."""
 
     @abstractmethod
-    def delete(self, name: str) -> None:
+    def delete_object(self, name: str) -> None:
         """Repeating it changes nothing. Raises RefusedByStore for an object that is held."""
 
     @abstractmethod
