@@ -1,0 +1,137 @@
+"""A proxy before a real server that fails on demand: what passes through it is HTTP, one request at a time."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import urlsplit
+
+Kind = Literal["500", "503", "hang", "drop request", "lose answer", "truncate", "spoil"]
+_CODES = {"500": "InternalError", "503": "SlowDown"}
+
+
+@dataclass
+class Fault:
+    """Hits the next `times` requests of that method whose path and query contain the text."""
+
+    kind: Kind
+    method: str
+    text: str = ""
+    times: int = 1
+    after_bytes: int = 0
+    """Of the answer's content that still arrive before it is truncated."""
+
+    def takes(self, method: str, path: str) -> bool:
+        return self.times > 0 and method == self.method and self.text in path
+
+
+@dataclass
+class FaultProxy:
+    upstream: str
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    endpoint: str = ""
+    released: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            self.requests.append(f"{method} {path}")
+            fault = next((fault for fault in self.faults if fault.takes(method, path)), None)
+            if fault:
+                fault.times -= 1
+            return fault
+
+    def asked(self, method: str, text: str = "") -> int:
+        return sum(request.startswith(f"{method} ") and text in request for request in self.requests)
+
+
+@contextmanager
+def running_proxy(upstream: str) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(upstream)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": proxy}))
+    server.daemon_threads = True
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    serving.start()
+    proxy.endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield proxy
+    finally:
+        proxy.released.set()
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: FaultProxy
+
+    def _handle(self) -> None:
+        fault = self.proxy.next_fault(self.command, self.path)
+        kind = fault.kind if fault else ""
+        length = int(self.headers.get("Content-Length", 0))
+        if kind == "drop request":
+            self.rfile.read(length // 2)
+            self._hang_up()
+            return
+        content = self.rfile.read(length)
+        if kind == "hang":
+            self.proxy.released.wait(60)
+            self._hang_up()
+        elif kind in _CODES:
+            self._refuse(int(kind), _CODES[kind])
+        else:
+            if kind == "spoil" and content:
+                content = bytes([content[0] ^ 1]) + content[1:]
+            self._pass_on(content, fault)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+
+    def _pass_on(self, content: bytes, fault: Fault | None) -> None:
+        upstream = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=30)
+        try:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in ("expect", "connection"):
+                    upstream.putheader(name, value)
+            upstream.endheaders(content)
+            answer = upstream.getresponse()
+            body = answer.read()
+        finally:
+            upstream.close()
+        if fault and fault.kind == "lose answer":
+            self._hang_up()
+            return
+        self._answer(answer, body, fault.after_bytes if fault and fault.kind == "truncate" else None)
+
+    def _answer(self, answer: http.client.HTTPResponse, body: bytes, after_bytes: int | None) -> None:
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(body))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self.wfile.write(body[:after_bytes])
+        if after_bytes is not None:
+            self._hang_up()
+
+    def _refuse(self, status: int, code: str) -> None:
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()
+        self.send_response_only(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *_: object) -> None:
+        pass
