@@ -16,6 +16,12 @@ class PostgresDatabase(Block):
     _description = "The application's PostgreSQL database."
 
     url: Secret = Field(description="Reference to its connection URL.")
+    backup_url: Secret | None = Field(
+        default=None, description="Reference to the URL of the role that reads backups; empty: the application's."
+    )
+    restore_url: Secret | None = Field(
+        default=None, description="Reference to the URL of the role that may create and rename databases."
+    )
     timeout: int = Field(default=5, ge=1, le=60, description="Seconds that connecting and asking may take.")
 
     def read_time(self) -> str:

@@ -6,6 +6,7 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from pydantic import Field
 
+from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
 from blocks.errors import BadParameter
@@ -16,6 +17,8 @@ from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
+from blocks.stores.directory import DirectoryStore
+from blocks.stores.s3 import S3Store
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """What an environment may be called: it is a block's name too."""
@@ -36,6 +39,8 @@ class Environment(Block):
     limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")
     notices: Notices = Field(default_factory=Notices, description="Who is told.")
+    store: DirectoryStore | S3Store | None = Field(default=None, description="Where backups are kept.")
+    backups: Backups = Field(default_factory=Backups, description="How backups are made, proven and kept.")
     database: PostgresDatabase | None = Field(default=None, description="The application's database.")
     cache: RedisCache | None = Field(default=None, description="The application's Redis.")
 

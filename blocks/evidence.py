@@ -35,6 +35,13 @@ class Evidence:
             draft.unlink()
         _sync_folder(path.parent)
 
+    def read(self, name: str) -> str | None:
+        """None when nothing was ever written under this name here."""
+        try:
+            return (self.folder / name).read_text()
+        except FileNotFoundError:
+            return None
+
     def read_all(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Name and content of everything below a folder such as `audit/`, in the order of their names."""
         for path in sorted((self.folder / prefix).glob("[!.]*")):

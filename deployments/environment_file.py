@@ -7,6 +7,7 @@ import yaml
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
 from blocks.environment import NAME, Environment
@@ -18,6 +19,8 @@ from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
+from blocks.stores.directory import DirectoryStore
+from blocks.stores.s3 import S3Store
 from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
@@ -28,6 +31,8 @@ PARTS: dict[str, dict[str, type[Block]]] = {
     "limits": {"": Limits},
     "rollout": {"": Rollout},
     "notices": {"": Notices},
+    "store": {"directory": DirectoryStore, "s3": S3Store},
+    "backups": {"": Backups},
     "database": {"": PostgresDatabase},
     "cache": {"": RedisCache},
 }
@@ -63,7 +68,7 @@ def read_environment_file(path: Path) -> tuple[str, dict[str, Block]]:
 
 def build_environment(name: str, parts: dict[str, Block]) -> Environment:
     """The block that ties the parts together; a part that the file leaves out has its defaults."""
-    with_defaults = {"limits": Limits(), "rollout": Rollout(), "notices": Notices(), **parts}
+    with_defaults = {"limits": Limits(), "rollout": Rollout(), "notices": Notices(), "backups": Backups(), **parts}
     return Environment(environment=name, **with_defaults)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from secrets import token_urlsafe
 from typing import Any
 
+import pyrage
 from pydantic import BaseModel, Field, ValidationError
 
 from blocks.errors import Refused
@@ -18,6 +19,10 @@ def _generated(generate: Callable[[], str] = lambda: token_urlsafe(24)) -> Any:
 
 def _generate_fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def _generate_identity() -> str:
+    return str(pyrage.x25519.Identity.generate())
 
 
 class ShopCredentials(BaseModel):
@@ -39,6 +44,8 @@ class Credentials(BaseModel):
     prefect_password: str = _generated()
     prefect_encryption_key: str = _generated(_generate_fernet_key)
     """Encrypts the blocks. Without it Prefect would keep a key beside them, in its own database."""
+    backup_identity: str = _generated(_generate_identity)
+    """The age key that opens the backups."""
     staging: ShopCredentials = Field(default_factory=ShopCredentials)
     production: ShopCredentials = Field(default_factory=ShopCredentials)
 
@@ -46,6 +53,11 @@ class Credentials(BaseModel):
     def prefect_login(self) -> str:
         """What Prefect's interface asks for: user and password in one text."""
         return f"backstop:{self.prefect_password}"
+
+    @property
+    def backup_recipient(self) -> str:
+        """The public key that backups are encrypted for."""
+        return str(pyrage.x25519.Identity.from_str(self.backup_identity).to_public())
 
     def of_shop(self, environment: str) -> ShopCredentials:
         return {"staging": self.staging, "production": self.production}[environment]

@@ -8,6 +8,7 @@ from deployments.stack.surroundings import describe_surroundings
 
 def prepare_procedures(layout: Layout) -> None:
     """Repeating it changes nothing."""
+    layout.state.subfolder("backups")
     os.environ.update(describe_surroundings(layout))
     # Importing Prefect takes a second: only here, and not in an `up` that has nothing to do.
     from blocks.ledger.connection import migrate_ledger

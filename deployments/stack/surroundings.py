@@ -1,6 +1,7 @@
 """The environment variables that flows and the command line work with."""
 
 from deployments.stack.layout import ENVIRONMENTS, Layout, read_layout
+from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.state import State
 
 NO_HEARTBEAT = '{"heartbeat_frequency": null}'
@@ -22,6 +23,10 @@ def describe_surroundings(layout: Layout) -> dict[str, str]:
         "BACKSTOP_STATE": str(layout.state.folder),
         "BACKSTOP_LEDGER_URL": layout.database_url("backstop"),
         "BACKSTOP_EVIDENCE": str(layout.state.folder / "evidence"),
+        "BACKSTOP_POSTGRES_BIN": str(PostgresHome(layout.state).programs),
+        "SHOP_BACKUPS": str(layout.state.folder / "backups"),
+        "SHOP_BACKUP_RECIPIENT": layout.credentials.backup_recipient,
+        "SHOP_BACKUP_IDENTITY": layout.credentials.backup_identity,
     }
     for environment in ENVIRONMENTS:
         variables |= _shop(layout, environment)

@@ -13,9 +13,12 @@ LEAVE_SECONDS = 60
 
 
 @contextmanager
-def locked(environment: Environment, preempt: bool = False, leftovers: bool = False) -> Iterator[None]:
+def locked(
+    environment: Environment, preempt: bool = False, leftovers: bool = False, aspect: str = ""
+) -> Iterator[None]:
     """Hold the environment; a procedure called by another one works under the lock already held.
 
+    With `aspect` only that of it is held, as its backups, and who changes the rest may go on.
     With `preempt` a holder that only monitors is asked to leave and waited for. Only with
     `leftovers` is an environment taken in which a dead run left something armed.
     Raises EnvironmentBusy, at once where nobody was asked to leave.
@@ -24,7 +27,7 @@ def locked(environment: Environment, preempt: bool = False, leftovers: bool = Fa
     if run.fence:
         yield
         return
-    name = environment.environment
+    name = f"{environment.environment}/{aspect}" if aspect else environment.environment
     asked = preempt and ask_to_leave(run.connection, name, run.id)
     fence = Fence(run.connection, name, run.id)
     fence.take(patience=LEAVE_SECONDS if asked else 0, leftovers=leftovers)

@@ -1,0 +1,99 @@
+"""Connecting to an application's database: connection strings as they are in the wild, direct, bounded in time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from blocks.errors import Refused, Unreachable
+
+CONNECT_SECONDS = 10
+NOT_OF_LIBPQ = frozenset(
+    {"schema", "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size", "sslaccept"}
+)
+"""What Prisma and other tools write into a URL and the server's own library refuses."""
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def read_conninfo(url: str) -> dict[str, str]:
+    """Host, port, user, password, dbname … of a URL or keyword string. Raises Refused without quoting it."""
+    parts = urlsplit(url)
+    if parts.scheme in ("postgres", "postgresql") and parts.query:
+        query = [(name, value) for name, value in parse_qsl(parts.query) if name not in NOT_OF_LIBPQ]
+        url = urlunsplit(parts._replace(query=urlencode(query)))
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.Error:
+        raise Refused("A database URL cannot be understood.", "Look at its reference. Nothing was changed.") from None
+
+
+def says_pooled(url: str) -> bool:
+    """Whether the URL itself says that a transaction pooler stands in between."""
+    return dict(parse_qsl(urlsplit(url).query)).get("pgbouncer") == "true"
+
+
+def connect(url: str, purpose: str, database: str = "", statement_seconds: float = 0) -> Connection:
+    """An autocommit connection whose application_name is `backstop PURPOSE`; 0 seconds: no limit.
+
+    `database` in place of the one that the URL names. Raises Unreachable, or Refused when a
+    transaction pooler stands in between: there no session is one's own.
+    """
+    conninfo = {
+        **read_conninfo(url),
+        **({"dbname": database} if database else {}),
+        "connect_timeout": str(CONNECT_SECONDS),
+        "application_name": f"backstop {purpose}"[:63],
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+    }
+    try:
+        connection = psycopg.connect(make_conninfo("", **conninfo), autocommit=True)
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{int(statement_seconds * 1000)}"])
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    except psycopg.Error as error:
+        raise Unreachable(f"The database does not answer ({type(error).__name__}: {_reason(error)}).") from None
+    if says_pooled(url) or row is None or row[0] != connection.info.backend_pid:
+        connection.close()
+        raise Refused(
+            "The database is reached through a transaction pooler, where no session is one's own.",
+            "Give the server's direct address. Nothing was changed.",
+        )
+    return connection
+
+
+@contextmanager
+def libpq_environment(url: str, purpose: str, database: str = "") -> Iterator[dict[str, str]]:
+    """Variables for PostgreSQL's own programs. The password stands in a file of its own, not in them."""
+    conninfo = read_conninfo(url)
+    with TemporaryDirectory(prefix="backstop-") as folder:  # 0700
+        passfile = Path(folder) / "pgpass"
+        passfile.touch(mode=0o600)
+        if "password" in conninfo:
+            passfile.write_text(f"*:*:*:*:{_escaped(conninfo['password'])}\n")
+        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+        names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "hostaddr": "PGHOSTADDR"}
+        names |= {"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "options": "PGOPTIONS"}
+        yield {
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+            **{variable: conninfo[name] for name, variable in names.items() if name in conninfo},
+            **({"PGDATABASE": database} if database else {}),
+            "PGPASSFILE": str(passfile),
+            "PGAPPNAME": f"backstop {purpose}"[:63],
+            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
+        }
+
+
+def _escaped(password: str) -> str:
+    return password.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _reason(error: psycopg.Error) -> str:
+    """The server's word for it; libpq's own text would quote address and user."""
+    return error.diag.message_primary or "no connection"

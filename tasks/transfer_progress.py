@@ -1,0 +1,49 @@
+"""How a long transfer of bytes stands: on the run's page, and in its log."""
+
+import time
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+SHOW_SECONDS = 1.0
+
+
+class TransferProgress:
+    def __init__(self, what: str, expected_bytes: int) -> None:
+        """`expected_bytes`: an estimate; the bar ends where the transfer does."""
+        self._what = what
+        self._expected = max(expected_bytes, 1)
+        self._began = self._shown = time.monotonic()
+        self._artifact: UUID = create_progress_artifact(0.0, key="transfer", description=what)  # type: ignore[assignment]
+
+    def show(self, done_bytes: int) -> None:
+        """Called as often as one likes; tells once a second."""
+        now = time.monotonic()
+        if now - self._shown < SHOW_SECONDS:
+            return
+        self._shown = now
+        rate = done_bytes / (now - self._began)
+        left = max(0, self._expected - done_bytes) / rate if rate else 0
+        update_progress_artifact(self._artifact, progress=min(99.0, 100 * done_bytes / self._expected))
+        get_run_logger().info(
+            "%s: %s of about %s, %s/s, about %d s left",
+            self._what,
+            in_words(done_bytes),
+            in_words(max(self._expected, done_bytes)),
+            in_words(int(rate)),
+            left,
+        )
+
+    def finish(self) -> None:
+        update_progress_artifact(self._artifact, progress=100.0)
+
+
+def in_words(size: int) -> str:
+    """Bytes for people, as 1.2 GB."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
