@@ -1,9 +1,7 @@
 """Backups in a folder: a disk, or a network file system that is mounted."""
 
 import errno
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,11 +11,11 @@ from pydantic import Field
 
 from blocks.errors import AlreadyStored, BackstopError, NotStored, RefusedByStore, Unreachable
 from blocks.reference import resolve
+from blocks.stores.draft import Draft, find_drafts, find_names, make_folders, sync_folder
 from blocks.stores.interface import Store, StoredObject, Writer
 from blocks.stores.names import check_name, check_prefix, is_name
 
 _CHUNK = 1024 * 1024
-_DRAFT = ".draft"
 _REFUSALS = {
     errno.ENOSPC: "The store is full",
     errno.EDQUOT: "The store is full",
@@ -51,23 +49,15 @@ class DirectoryStore(Store):
         target = self._path(name)
         if only_if_absent and self.read_object(name):
             raise _already(name)
-        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_DRAFT}")
         with self._translated():
-            _make_folders(self._root(), target.parent)
-            writer = _DraftWriter(draft, self)
+            make_folders(target.parent, self._root())
+            draft = Draft(target)
         try:
-            yield writer
+            yield _TranslatedDraft(draft, self)
             with self._translated():
-                writer.sync()
-                try:
-                    _publish(draft, target, only_if_absent)
-                except FileExistsError:
-                    raise _already(name) from None
+                self._publish(draft, name, only_if_absent)
         finally:
-            with suppress(OSError):
-                writer.close()
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
+            draft.remove()
 
     def reading(self, name: str) -> Iterator[bytes]:
         path = self._path(name)
@@ -79,7 +69,7 @@ class DirectoryStore(Store):
         check_prefix(prefix)
         root = self._root()
         with self._translated():
-            found = sorted(name for name in _names(root, prefix) if is_name(name))
+            found = sorted(name for name in find_names(root, prefix) if is_name(name))
         for name in found:
             if stored := self.read_object(name):
                 yield stored
@@ -105,7 +95,7 @@ class DirectoryStore(Store):
             return
         with self._translated():
             path.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def move_to_cold(self, name: str) -> bool:
         if self.read_object(name) is None:
@@ -121,12 +111,18 @@ class DirectoryStore(Store):
         check_prefix(prefix)
         given_up = []
         with self._translated():
-            for draft, name in _drafts(self._root()):
+            for draft, name in find_drafts(self._root()):
                 with suppress(FileNotFoundError):
                     if name.startswith(prefix) and draft.stat().st_mtime < begun_before.timestamp():
                         draft.unlink()
                         given_up.append(name)
         return sorted(given_up)
+
+    def _publish(self, draft: Draft, name: str, only_if_absent: bool) -> None:
+        try:
+            draft.publish(only_if_absent)
+        except FileExistsError:
+            raise _already(name) from None
 
     def _root(self) -> Path:
         root = Path(resolve(self.folder))
@@ -161,71 +157,15 @@ class DirectoryStore(Store):
         return Unreachable(f"The store failed: {error.strerror} ({where}).", "Look at the disk or the mount.")
 
 
-class _DraftWriter:
-    def __init__(self, draft: Path, store: DirectoryStore) -> None:
+class _TranslatedDraft:
+    def __init__(self, draft: Draft, store: DirectoryStore) -> None:
+        self._draft = draft
         self._store = store
-        self._descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, chunk: bytes) -> int:
-        rest = memoryview(chunk)
         with self._store._translated():
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            self._draft.write(chunk)
         return len(chunk)
-
-    def sync(self) -> None:
-        os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def _publish(draft: Path, target: Path, only_if_absent: bool) -> None:
-    """Atomic either way; a link is refused where something is."""
-    if only_if_absent:
-        os.link(draft, target)
-    else:
-        draft.replace(target)
-    _sync_folder(target.parent)
-
-
-def _make_folders(root: Path, folder: Path) -> None:
-    if folder == root or folder.is_dir():
-        return
-    _make_folders(root, folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _names(root: Path, prefix: str = "") -> Iterator[str]:
-    """Of all files below the folder that the prefix leads to, drafts too."""
-    top = (root / prefix).parent if prefix and not prefix.endswith("/") else root / prefix
-    for folder, _, files in os.walk(top, onerror=_complain):
-        inside = Path(folder).relative_to(root)
-        yield from (name for file in files if (name := str(inside / file)).startswith(prefix))
-
-
-def _complain(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
-
-
-def _drafts(root: Path) -> Iterator[tuple[Path, str]]:
-    """Each draft with the name that it was meant for."""
-    for name in _names(root):
-        folder, _, file = name.rpartition("/")
-        if file.startswith(".") and file.endswith(_DRAFT):
-            meant = file[1 : -len(_DRAFT)].rpartition(".")[0]
-            yield root / name, f"{folder}/{meant}" if folder else meant
 
 
 def _already(name: str) -> AlreadyStored:

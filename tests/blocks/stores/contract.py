@@ -3,6 +3,7 @@
 A store's test makes a subclass with a fixture `store`: an empty one.
 """
 
+import functools
 import hashlib
 import random
 import threading
@@ -26,6 +27,7 @@ REFUSED_NAMES = [
 ]
 
 
+@functools.lru_cache(maxsize=8)
 def content_of(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
