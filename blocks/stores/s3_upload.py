@@ -103,7 +103,7 @@ class Upload:
 
     def _whole(self) -> dict[str, Any]:
         digest = _digest(self.checksums, self._buffer)
-        return {"Body": self._buffer, "Metadata": {_WRITE: self._begun}, **digest, **self.options}
+        return {"Body": self._buffer, **digest, **self._beginning()}
 
     def _commit(self, operation: str, arguments: dict[str, Any]) -> None:
         if not self.only_if_absent:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["500", "503", "hang", "drop request", "lose answer", "truncate", "spoil"]
+Kind = Literal["500", "503", "hang", "drop request", "lose answer", "truncate", "spoil", "late"]
 _CODES = {"500": "InternalError", "503": "SlowDown"}
 
 
@@ -36,11 +36,16 @@ class FaultProxy:
     requests: list[str] = field(default_factory=list)
     endpoint: str = ""
     released: threading.Event = field(default_factory=threading.Event)
+    delete_asked: threading.Event = field(default_factory=threading.Event)
+    late_in_vain: bool = False
+    """Whether a late request, which waits a second for a deletion to be asked for, saw none."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
             self.requests.append(f"{method} {path}")
+            if method == "DELETE":
+                self.delete_asked.set()
             fault = next((fault for fault in self.faults if fault.takes(method, path)), None)
             if fault:
                 fault.times -= 1
@@ -80,6 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         content = self.rfile.read(length)
+        if kind == "late":
+            self.proxy.late_in_vain = not self.proxy.delete_asked.wait(1)
         if kind == "hang":
             self.proxy.released.wait(60)
             self._hang_up()

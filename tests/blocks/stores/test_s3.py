@@ -11,11 +11,12 @@ import pytest
 from blocks.errors import RefusedByStore, Unreachable
 from blocks.stores import s3_copy
 from blocks.stores.s3 import S3Store
+from blocks.stores.s3_connection import Settings, connect
 from tests.blocks.stores.conftest import give_keys
 from tests.blocks.stores.contract import LARGE, StoreContract, content_of, get, names, put
 from tests.blocks.stores.servers import S3Server
 
-GROWTH_MEBIBYTES = 120
+GROWTH_MEBIBYTES = 80
 STREAMED_MEBIBYTES = 300
 
 
@@ -82,6 +83,15 @@ def test_it_is_encrypted_as_asked_for(moto_keys: S3Server, size: int) -> None:
     known = moto_keys.client().head_object(Bucket=bucket, Key="name")
     assert known["ServerSideEncryption"] == "aws:kms"
     assert known["SSEKMSKeyId"] == "some-key"
+
+
+@pytest.mark.parametrize("checksums", ["sha256", "crc32"])
+@pytest.mark.parametrize("size", [3, LARGE])
+def test_the_server_was_told_the_checksum(moto_keys: S3Server, checksums: str, size: int) -> None:
+    bucket = moto_keys.make_bucket()
+    put(moto_keys.store(bucket, checksums=checksums), "name", content_of(size))
+    known = moto_keys.client().head_object(Bucket=bucket, Key="name", ChecksumMode="ENABLED")
+    assert known.get(f"Checksum{checksums.upper()}"), known
 
 
 def test_deleting_keeps_the_version(moto_keys: S3Server) -> None:
@@ -172,6 +182,12 @@ def test_nothing_of_the_machines_aws_settings_is_used(
     assert get(store, "name") == b"x"
 
 
+def test_without_an_endpoint_it_is_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    settings = Settings("bucket", None, "eu-central-1", "key", "secret", False, 1, 1)
+    assert connect(settings)._client.meta.endpoint_url == "https://s3.eu-central-1.amazonaws.com"
+
+
 def test_importing_the_store_imports_no_boto() -> None:
     program = "import sys, blocks.stores.s3; assert not {'boto3', 'botocore'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=Path(__file__).parents[3])
@@ -217,6 +233,7 @@ def test_nobody_listens(swift_keys: S3Server) -> None:
 STREAM = """
 import os, resource, sys
 from blocks.stores.s3 import S3Store
+from blocks.stores.s3_connection import Settings, connect
 
 store = S3Store(bucket=sys.argv[1], endpoint=sys.argv[2], path_style=True,
                 access_key="${S3_ACCESS_KEY}", secret_key="${S3_SECRET_KEY}")

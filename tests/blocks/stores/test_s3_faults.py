@@ -151,6 +151,21 @@ def test_an_upload_that_somebody_aborted(store: S3Store, direct: S3Store) -> Non
     assert names(direct) == []
 
 
+def test_an_upload_is_given_up_when_its_parts_have_arrived(store: S3Store, proxy: FaultProxy) -> None:
+    """One that arrives later would stay."""
+    proxy.faults = [Fault("late", "PUT", PART)]
+
+    def fail() -> None:
+        with store.model_copy(update={"timeout": 10}).writing("name") as writer:
+            writer.write(content_of(LARGE))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert proxy.asked("DELETE") == 1
+    assert proxy.late_in_vain
+
+
 def test_an_exception_while_the_store_is_away(store: S3Store, direct: S3Store, proxy: FaultProxy) -> None:
     """The caller's own error is told; what stayed is found later."""
     proxy.faults = [Fault("drop request", "DELETE", "", ALWAYS)]
