@@ -4,7 +4,6 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from blocks.environment import Environment
@@ -13,6 +12,7 @@ from blocks.manifest import Manifest, Member
 from blocks.postgres.connection import libpq_environment
 from blocks.postgres.programs import Programs
 from blocks.postgres.restore import Feed, restore
+from blocks.postgres.scratch import scratch_folder
 from blocks.reference import resolve
 from blocks.sealing import Unsealing, unseal
 from blocks.stores.interface import Store
@@ -53,14 +53,14 @@ def archive_of(environment: Environment, manifest: Manifest) -> Archive:
 def opened(archive: Archive) -> Iterator[Path]:
     """A directory with the archive's small files, toc.dat among them. Raises BackupIsBad."""
     piece = archive.manifest.small_files
-    with TemporaryDirectory(prefix="backstop-restore-") as name:
+    with scratch_folder("restore") as folder:
         chunks = read_pieces(archive.store, archive.folder, [piece])
         with (
             Unsealing(chunks, piece.name, archive.identity) as small,
             tarfile.open(fileobj=small.file, mode="r|") as files,
         ):
-            files.extractall(name, filter="data")
-        yield Path(name)
+            files.extractall(folder, filter="data")
+        yield folder
 
 
 def restore_into(

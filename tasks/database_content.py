@@ -9,8 +9,6 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from blocks.errors import BackstopError
@@ -18,6 +16,7 @@ from blocks.manifest import TableContent
 from blocks.postgres.connection import libpq_environment
 from blocks.postgres.dump import Dump
 from blocks.postgres.programs import Programs
+from blocks.postgres.scratch import scratch_folder
 from blocks.postgres.snapshot import Snapshot, Table
 from tasks.ledger import current_run
 
@@ -112,10 +111,10 @@ class ContentSink:
 
 def list_table_files(programs: Programs, contents: bytes) -> list[tuple[int, int]]:
     """(number of the file, oid of the table) of every table with rows in the archive."""
-    with TemporaryDirectory(prefix="backstop-") as folder:
-        (Path(folder) / "toc.dat").write_bytes(contents)
+    with scratch_folder("contents") as folder:
+        (folder / "toc.dat").write_bytes(contents)
         listed = subprocess.run(
-            [programs.path("pg_restore"), "--list", folder],
+            [programs.path("pg_restore"), "--list", str(folder)],
             capture_output=True,
             text=True,
             errors="replace",
@@ -147,7 +146,7 @@ def dump_into(
     """Dump what the snapshot sees, through the sink."""
     options = [f"--snapshot={snapshot.id}", *(["--schema-only"] if schema_only else [])]
     with (
-        TemporaryDirectory(prefix="backstop-dump-") as folder,
+        scratch_folder("dump") as folder,
         libpq_environment(source.url, current_run().id, source.database) as environment,
     ):
-        Dump(Path(folder) / "archive", sink, on_look).run(source.programs, environment, options)
+        Dump(folder / "archive", sink, on_look).run(source.programs, environment, options)

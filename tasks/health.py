@@ -64,13 +64,29 @@ def verify_release(service: Service, release: Release) -> list[Check]:
 
 @task(name="Verify service", cache_policy=NO_CACHE)
 def verify_service(service: Service, *versions: str) -> list[Check]:
-    """The same through the address that users reach, where any of these versions may answer. Raises ReleaseIsBad."""
+    """The same through the address that users reach, where any of these versions may answer; without any: whichever.
+
+    Raises ReleaseIsBad.
+    """
     return _all_passed(_verify(service, resolve(service.url), versions), "The service")
+
+
+@task(name="Verify that the service answers", cache_policy=NO_CACHE)
+def verify_answers(service: Service, seconds: float = 30) -> list[Check]:
+    """Health and critical endpoints, which change nothing, waiting `seconds` at most. Raises ReleaseIsBad."""
+    url, deadline = resolve(service.url), time.monotonic() + seconds
+    while True:
+        checks = [_check_app(service, url), *_check_critical(service, url)]
+        if service.detailed_health:
+            checks += _check_components(service, url)
+        if all(check.passed for check in checks) or time.monotonic() > deadline:
+            return _all_passed(checks, "The service")
+        time.sleep(0.5)
 
 
 def _verify(service: Service, url: str, versions: Sequence[str]) -> list[Check]:
     checks = [_check_app(service, url), *_check_critical(service, url)]
-    if service.version:
+    if service.version and versions:
         checks.append(_check_version(service, url, versions))
     if service.smoke:
         checks.append(_timed("smoke", lambda: run_smoke(service, url), "Read the release's log."))

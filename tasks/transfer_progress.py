@@ -1,10 +1,11 @@
-"""How a long transfer of bytes stands: on the run's page, and in its log."""
+"""How a long transfer of bytes stands: on the run's page, and in its log. Without Prefect around it, nowhere."""
 
 import time
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.runtime import flow_run
 
 SHOW_SECONDS = 1.0
 
@@ -15,12 +16,14 @@ class TransferProgress:
         self._what = what
         self._expected = max(expected_bytes, 1)
         self._began = self._shown = time.monotonic()
-        self._artifact: UUID = create_progress_artifact(0.0, key="transfer", description=what)  # type: ignore[assignment]
+        self._artifact: UUID | None = None
+        if flow_run.get_id():
+            self._artifact = create_progress_artifact(0.0, key="transfer", description=what)  # type: ignore[assignment]
 
     def show(self, done_bytes: int) -> None:
         """Called as often as one likes; tells once a second."""
         now = time.monotonic()
-        if now - self._shown < SHOW_SECONDS:
+        if self._artifact is None or now - self._shown < SHOW_SECONDS:
             return
         self._shown = now
         rate = done_bytes / (now - self._began)
@@ -36,7 +39,8 @@ class TransferProgress:
         )
 
     def finish(self) -> None:
-        update_progress_artifact(self._artifact, progress=100.0)
+        if self._artifact:
+            update_progress_artifact(self._artifact, progress=100.0)
 
 
 def in_words(size: int) -> str:

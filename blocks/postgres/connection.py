@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from blocks.errors import Refused, Unreachable
+from blocks.postgres.scratch import scratch_folder
 
 CONNECT_SECONDS = 10
 NOT_OF_LIBPQ = frozenset(
@@ -71,8 +70,8 @@ def connect(url: str, purpose: str, database: str = "", statement_seconds: float
 def libpq_environment(url: str, purpose: str, database: str = "") -> Iterator[dict[str, str]]:
     """Variables for PostgreSQL's own programs. The password stands in a file of its own, not in them."""
     conninfo = read_conninfo(url)
-    with TemporaryDirectory(prefix="backstop-") as folder:  # 0700
-        passfile = Path(folder) / "pgpass"
+    with scratch_folder("password") as folder:
+        passfile = folder / "pgpass"
         passfile.touch(mode=0o600)
         if "password" in conninfo:
             passfile.write_text(f"*:*:*:*:{_escaped(conninfo['password'])}\n")

@@ -28,6 +28,8 @@ JOBS = 2
 LARGE_BYTES = 4 << 20
 """A file that grows beyond this is read on its own while it grows; smaller ones are read when they are complete."""
 CHUNK_BYTES = 1 << 20
+CONTENTS = "toc.dat"
+"""The archive's table of contents, which tells where all else belongs: written last, and handed over whole."""
 STOP_ABOVE_BYTES = 64 << 20
 CONTINUE_BELOW_BYTES = 32 << 20
 _LOOK_SECONDS = 0.02
@@ -88,7 +90,7 @@ class Dump:
         self._folder = folder.resolve()  # as the kernel names the open files
         self._sink = sink
         self._files: dict[str, GrowingFile] = {}
-        self._taken: set[str] = set()
+        self._taken = {CONTENTS}
         self._tasks: list[Future[None]] = []
         self._small: list[GrowingFile] = []
         self._small_changed = threading.Condition()
@@ -143,7 +145,7 @@ class Dump:
                     self._tasks.append(readers.submit(self._sink.take_large, entry.name, file.chunks()))
             if entry.path not in still_open:
                 file.complete.set()
-                if entry.name not in self._taken and entry.name != "toc.dat":
+                if entry.name not in self._taken:
                     self._taken.add(entry.name)
                     self._hand_over_small(file)
         return used
@@ -163,7 +165,7 @@ class Dump:
             content = file.path.read_bytes()
             file.path.unlink()
             yield file.path.name, content
-        contents = self._folder / "toc.dat"
+        contents = self._folder / CONTENTS
         if not contents.is_file() or any(file._failed for file in self._files.values()):
             raise DumpFailed("The dump was given up before it was complete.")
         yield contents.name, contents.read_bytes()

@@ -1,11 +1,10 @@
 """A PostgreSQL server for one purpose: on a socket that nobody else can reach, without durability, gone afterwards."""
 
-import fcntl
 import os
 import pwd
 import shutil
+import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,14 +14,15 @@ from urllib.parse import quote
 import psycopg
 
 from blocks.errors import BackstopError, Refused
-from blocks.postgres.child import running
+from blocks.postgres.child import Child, running
 from blocks.postgres.programs import Programs
+from blocks.postgres.scratch import scratch_folder
 
 USER = "backstop"
-_PREFIX = "backstop-throwaway-"
 _OWNERS = ("postgres", "nobody")
 _INITDB_SECONDS = 60
 _START_SECONDS = 30
+_STOP_SECONDS = 10
 _SURROUNDINGS = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 _SETTINGS = {
     "listen_addresses": "",
@@ -45,26 +45,32 @@ _SETTINGS = {
 @contextmanager
 def throwaway_server(programs: Programs) -> Iterator[str]:
     """Its URL, as a superuser of its own. It ends with this process, however that ends."""
-    _sweep()
     user = _find_user()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_place(), ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (folder / "in-use").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if user:
-                shutil.chown(folder, user)
-            _initialize(programs, folder, user)
-            settings = [f"--{setting}={value}" for setting, value in _SETTINGS.items()]
-            settings.append(f"--unix_socket_directories={folder}")
-            command = [programs.path("postgres"), "-D", str(folder / "data"), *settings]
-            with running(command, _SURROUNDINGS, user=user) as child:
+    with scratch_folder("server", _place(user)) as folder:
+        if user:
+            shutil.chown(folder, user)
+        _initialize(programs, folder, user)
+        settings = [f"--{setting}={value}" for setting, value in _SETTINGS.items()]
+        settings.append(f"--unix_socket_directories={folder}")
+        command = [programs.path("postgres"), "-D", str(folder / "data"), *settings]
+        # SIGQUIT: even in dying it takes its processes and its shared memory with it.
+        with running(command, _SURROUNDINGS, user=user, ended_with=signal.SIGQUIT) as child:
+            try:
                 url = f"postgresql://{USER}@/postgres?host={quote(str(folder), safe='')}"
-                deadline = time.monotonic() + _START_SECONDS
-                while not _answers(url):
-                    if not child.is_running() or time.monotonic() > deadline:
-                        raise BackstopError(f"A throw-away PostgreSQL did not start: {child.read_complaint()}")
-                    time.sleep(0.02)
+                _wait_until_it_answers(child, url)
                 yield url
+            finally:
+                child.signal(signal.SIGQUIT)
+                with suppress(subprocess.TimeoutExpired):
+                    child.process.wait(_STOP_SECONDS)
+
+
+def _wait_until_it_answers(child: Child, url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(url):
+        if not child.is_running() or time.monotonic() > deadline:
+            raise BackstopError(f"A throw-away PostgreSQL did not start: {child.read_complaint()}")
+        time.sleep(0.02)
 
 
 def _initialize(programs: Programs, folder: Path, user: str | None) -> None:
@@ -102,19 +108,9 @@ def _find_user() -> str | None:
     raise Refused("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as.")
 
 
-def _place() -> str:
+def _place(user: str | None) -> str:
     """This process's own folder for such things may be one that the other user cannot enter."""
-    return tempfile.gettempdir() if _find_user() is None else "/tmp"  # noqa: S108 (a folder of our own is made in it)
-
-
-def _sweep() -> None:
-    """Folders whose process was killed: nobody holds their lock any more."""
-    for folder in Path(_place()).glob(f"{_PREFIX}*"):
-        with suppress(OSError), (folder / "in-use").open("r+") as lock:
-            if time.time() - os.fstat(lock.fileno()).st_mtime < _START_SECONDS:
-                continue  # its owner may be about to take the lock
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+    return "/tmp" if user else ""  # noqa: S108 (a folder of our own is made in it)
 
 
 def _answers(url: str) -> bool:

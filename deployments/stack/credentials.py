@@ -40,6 +40,8 @@ class Credentials(BaseModel):
     """Of the superuser, `postgres`."""
     prefect_database_password: str = _generated()
     ledger_password: str = _generated()
+    backup_database_password: str = _generated()
+    restore_database_password: str = _generated()
     redis_password: str = _generated()
     prefect_password: str = _generated()
     prefect_encryption_key: str = _generated(_generate_fernet_key)

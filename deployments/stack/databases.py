@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from deployments.stack.layout import Layout
+from deployments.stack.layout import ENVIRONMENTS, Layout
 
 _CONNECT_SECONDS = 2
 
@@ -26,6 +26,10 @@ def create_databases(layout: Layout) -> None:
                 _create_role(connection, role, password)
             if role not in databases:
                 _create_database(connection, role)
+        for role, password in layout.operating_passwords.items():
+            if role not in roles:
+                _create_role(connection, role, password)
+        _allow_operating(connection)
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
@@ -33,6 +37,17 @@ def _create_role(connection: psycopg.Connection, role: str, password: str) -> No
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
     statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
     connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))
+
+
+def _allow_operating(connection: psycopg.Connection) -> None:
+    """What docs/database-roles.md says of the two roles. Repeating it changes nothing."""
+    connection.execute("GRANT pg_read_all_data TO shop_backup")
+    connection.execute("ALTER ROLE shop_restore CREATEDB")
+    connection.execute("GRANT pg_signal_backend TO shop_restore")
+    for environment in ENVIRONMENTS:
+        database = sql.Identifier(f"shop_{environment}")
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO shop_backup, shop_restore").format(database))
+        connection.execute(sql.SQL("GRANT {} TO shop_restore").format(database))
 
 
 def _create_database(connection: psycopg.Connection, owner: str) -> None:

@@ -57,9 +57,17 @@ class Layout:
             **{f"shop_{name}": self.credentials.of_shop(name).database_password for name in ENVIRONMENTS},
         }
 
-    def database_url(self, role: str, driver: str = "postgresql") -> str:
-        password = self.database_passwords[role]
-        return f"{driver}://{role}:{password}@127.0.0.1:{self.ports['postgres']}/{role}"
+    @property
+    def operating_passwords(self) -> dict[str, str]:
+        """Role → password, of those that act upon the shop's databases and own none."""
+        return {
+            "shop_backup": self.credentials.backup_database_password,
+            "shop_restore": self.credentials.restore_database_password,
+        }
+
+    def database_url(self, role: str, driver: str = "postgresql", database: str = "") -> str:
+        password = {**self.database_passwords, **self.operating_passwords}[role]
+        return f"{driver}://{role}:{password}@127.0.0.1:{self.ports['postgres']}/{database or role}"
 
     def redis_url(self, environment: str) -> str:
         password, number = self.credentials.redis_password, _REDIS_NUMBER[environment]

@@ -1,0 +1,148 @@
+"""Restore a backup beside the live database, prove it there, and let it take the live one's name; or put all back.
+
+plan → accept the loss → lock → stop writes → new database → restore → compare → settings → switch → writes on → verify
+                                └──── on any failure: names and access as before, the new database dropped ────┘
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from blocks.environment import Environment
+from blocks.errors import NotPutBack, Refused
+from flows.guards.armed import armed
+from flows.guards.lock import locked
+from flows.guards.parameters import RequestedBy
+from flows.guards.procedure import procedure
+from tasks.catalogue import find_backup
+from tasks.health import verify_answers, verify_service
+from tasks.ledger import current_run, phase
+from tasks.notice import announce
+from tasks.restore import (
+    NamesBefore,
+    carry_over_settings,
+    create_new_database,
+    drop_new_database,
+    is_switched,
+    names_before,
+    open_database,
+    restore_into_new,
+    stop_writes,
+    switch_back,
+    switch_databases,
+    verify_restored,
+)
+from tasks.restore_plan import (
+    plan_restore,
+    publish_restore_plan,
+    read_losses,
+    require_accepted,
+    require_possible,
+)
+from tasks.restore_undo import find_last_switch
+
+Which = Annotated[str, Field(max_length=64, description="Id of the backup; `latest` for the newest proven one.")]
+At = Annotated[str, Field(max_length=40, description="Newest proven backup not after this time, as 2026-11-21T02:00Z.")]
+AcceptLoss = Annotated[
+    str,
+    Field(max_length=4000, description="Tables, by commas, whose writes since the backup may be lost; see the plan."),
+]
+PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
+Before = Annotated[NamesBefore | None, Field(description="Filled in by a restore's own rollback; leave empty.")]
+
+
+@procedure("restore-and-verify", run_name="restore {backup!s:.40} into {environment!s:.60}")
+def restore_and_verify(
+    environment: Environment,
+    backup: Which = "latest",
+    at: At = "",
+    accept_loss: AcceptLoss = "",
+    plan_only: PlanOnly = False,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Bring the data of a backup back; the database of before is kept, and no write is lost unless it was named."""
+    with phase("plan"):
+        plan = plan_restore(environment, backup, at)
+        publish_restore_plan(plan)
+    if plan_only:
+        return f"Plan {plan.fingerprint} was made. Nothing was changed."
+    require_possible(plan)
+    require_accepted(plan.losses, accept_loss, plan.backup.taken_at)
+
+    with locked(environment):
+        announce(environment, f"Restoring {plan.backup.id} into {plan.environment}", "The service is down meanwhile.")
+        live = plan.live
+        with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
+            with phase("stop writes"):
+                stop_writes(environment, live.oid)
+                require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
+            with armed(discard_restored, f"the database {plan.new_name}", name=plan.new_name):
+                with phase("restore"):
+                    created = create_new_database(environment, plan)
+                    restore_into_new(environment, plan)
+                with phase("verify"):
+                    verify_restored(environment, plan)
+                with phase("settings and statistics"):
+                    left = carry_over_settings(environment, plan)
+                before = names_before(plan, created)
+                with armed(undo_restore, f"the name {live.name}", before=before.model_dump()):
+                    with phase("switch"):
+                        switch_databases(environment, before)
+                        open_database(environment, created.oid, before.may_connect)
+                    with phase("verify service"):
+                        verify_answers(environment.service)
+    with phase("smoke"):
+        verify_service(environment.service)
+
+    message = f"{plan.backup.id} is live in {plan.environment}; the database of before is kept as {plan.kept_name}."
+    announce(environment, f"{plan.environment} was restored", message)
+    return " ".join([message, *left])
+
+
+@procedure("undo-restore", run_name="undo the restore of {environment!s:.60}")
+def undo_restore(
+    environment: Environment,
+    accept_loss: AcceptLoss = "",
+    before: Before = None,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Switch back to the database of before a restore, unless that would lose what was written since."""
+    before = before or find_last_switch(environment)
+    with locked(environment):
+        if is_switched(environment, before):
+            with phase("stop writes"):
+                stop_writes(environment, before.new_oid)
+            try:
+                _require_nothing_written(environment, before, accept_loss)
+            except Refused as error:
+                open_database(environment, before.new_oid, before.may_connect)
+                raise NotPutBack(
+                    error.message, "Run undo-restore with that loss accepted, or keep what is live."
+                ) from None
+            with phase("switch back"):
+                switch_back(environment, before, f"{before.live[:39]}_aside_{current_run().id.replace('-', '')[:8]}")
+        open_database(environment, before.live_oid, before.may_connect)
+        verify_answers(environment.service)
+    return f"{before.live} is the database of before the restore of {before.backup} again."
+
+
+@procedure("resume-writes", run_name="resume writes of {environment!s:.60}")
+def resume_writes(environment: Environment, oid: int, may_connect: list[str]) -> str:
+    """Let those connect to a database who could before its writes were stopped."""
+    with locked(environment):
+        open_database(environment, oid, may_connect)
+    return "Whoever could connect before can connect again."
+
+
+@procedure("discard-restored", run_name="discard what was restored for {environment!s:.60}")
+def discard_restored(environment: Environment, name: str) -> str:
+    """Drop a database that a restore made and that never became the live one."""
+    with locked(environment):
+        drop_new_database(environment, name)
+    return f"There is no database {name}."
+
+
+def _require_nothing_written(environment: Environment, before: NamesBefore, accept_loss: str) -> None:
+    backup = find_backup(environment, before.backup).manifest
+    losses = read_losses(environment, backup, before.live)
+    require_accepted(losses, accept_loss, backup.taken_at)
