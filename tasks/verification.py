@@ -102,8 +102,7 @@ def make_proof(environment: Environment, backup: Backup, full: bool) -> Proof:
         manifest_sha256=backup.manifest_sha256,
         kind="full" if full else "cheap",
         passed=not findings,
-        findings=findings[:SHOWN_FINDINGS]
-        + ([f"… and {len(findings) - SHOWN_FINDINGS} more"] if len(findings) > 10 else []),
+        findings=_shortened(findings),
         verified_at=datetime.now(UTC),
         server_version=server or None,
         assertions=[assertion.name for assertion in environment.backups.assertions] if full and not findings else [],
