@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from blocks.ledger.connection import migrate
+from blocks.postgres.programs import find_programs_for
 from tests.deployments.shop.processes import Postgres, running_postgres
 from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
@@ -29,6 +30,12 @@ def stack(shared_stack: RunningStack) -> RunningStack:
 def ledger_server() -> Iterator[Postgres]:
     with running_postgres() as server:
         create_ledger_role(server)
+        yield server
+
+
+@pytest.fixture(scope="session", params=[16, 18], ids=lambda major: f"PostgreSQL {major}")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    with running_postgres(find_programs_for(request.param, request.param).folder) as server:
         yield server
 
 

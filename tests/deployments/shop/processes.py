@@ -114,7 +114,7 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(programs: Path = POSTGRES_PROGRAMS) -> Iterator[Postgres]:
     # Not pytest's own folder: another OS user may not look into that.
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         folder = Path(name)
@@ -128,7 +128,7 @@ def running_postgres() -> Iterator[Postgres]:
         subprocess.run(
             [
                 *(
-                    str(POSTGRES_PROGRAMS / "initdb"),
+                    str(programs / "initdb"),
                     "--pgdata=data",
                     "--username=owner",
                     "--pwfile=password",
@@ -142,7 +142,7 @@ def running_postgres() -> Iterator[Postgres]:
             timeout=60,
         )
         command = [
-            *(str(POSTGRES_PROGRAMS / "postgres"), "-D", "data", f"--port={server.port}", "--fsync=off"),
+            *(str(programs / "postgres"), "-D", "data", f"--port={server.port}", "--fsync=off"),
             *("--listen-addresses=127.0.0.1", "--unix-socket-directories="),
         ]
         with process(command, folder, {}, user=POSTGRES_USER) as started:
