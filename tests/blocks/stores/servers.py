@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,11 +70,14 @@ def running_moto(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def running_swift(folder: Path) -> Iterator[S3Server]:
-    """Keeps everything below the folder, whose file system needs extended attributes."""
+    """Keeps everything below the folder until it ends; the file system there needs extended attributes."""
     access_key, secret_key = f"backups:{secrets.token_hex(4)}", secrets.token_hex(20)
     command = [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("swift_server.py"))]
-    with process([*command, str(folder), access_key], folder, {"SECRET_KEY": secret_key}) as started:
-        port = folder / "port"
+    port = folder / "port"
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as kept,
+        process([*command, str(folder), kept, access_key], folder, {"SECRET_KEY": secret_key}) as started,
+    ):
 
         def serves() -> bool:
             assert started.poll() is None, (folder / "output.log").read_text()

@@ -1,9 +1,9 @@
 """OpenStack Swift with its S3 interface: account, container, object and proxy server in one process, one device.
 
-    python swift_server.py FOLDER ACCESS_KEY
+    python swift_server.py FOLDER OBJECTS ACCESS_KEY
 
 The secret key comes from the variable SECRET_KEY. Once it serves, its port stands in FOLDER/port.
-Nothing here survives the folder. Neither a memcache nor any system package is needed.
+The content goes to the folder OBJECTS. Neither a memcache nor any system package is needed.
 """
 
 import os
@@ -33,7 +33,7 @@ max_file_size = 5368709122
 STORAGE = """
 [DEFAULT]
 swift_dir = {folder}
-devices = {folder}/devices
+devices = {devices}
 mount_check = false
 disable_fallocate = true
 [app:main]
@@ -98,15 +98,15 @@ def serve(configuration: Path, socket: eventlet.greenio.GreenSocket) -> eventlet
     )
 
 
-def main(folder: Path, access_key: str, secret: str) -> None:
+def main(folder: Path, devices: Path, access_key: str, secret: str) -> None:
     account, user = access_key.split(":")
-    (folder / "devices" / "disk").mkdir(parents=True)
+    (devices / "disk").mkdir()
     write(folder / "swift.conf", SWIFT)
     set_swift_dir(str(folder))
     sockets = {kind: eventlet.listen(("127.0.0.1", 0)) for kind in ("account", "container", "object", "proxy")}
     for kind in ("account", "container", "object"):
         make_ring(folder, kind, sockets[kind].getsockname()[1])
-        serve(write(folder / f"{kind}.conf", STORAGE.format(folder=folder, kind=kind)), sockets[kind])
+        serve(write(folder / f"{kind}.conf", STORAGE.format(folder=folder, devices=devices, kind=kind)), sockets[kind])
     proxy = write(folder / "proxy.conf", PROXY.format(folder=folder, account=account, user=user, secret=secret))
     serving = serve(proxy, sockets["proxy"])
     write(folder / "starting", str(sockets["proxy"].getsockname()[1])).rename(folder / "port")
@@ -114,4 +114,4 @@ def main(folder: Path, access_key: str, secret: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], os.environ["SECRET_KEY"])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], os.environ["SECRET_KEY"])

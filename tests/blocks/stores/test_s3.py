@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def test_stores_of_one_bucket_do_not_see_each_other(swift_keys: S3Server) -> Non
     put(one, "name", b"x")
     assert names(other) == []
     assert names(swift_keys.store(bucket)) == ["one/name"]
+
+
+def test_more_objects_than_one_listing_holds(moto_keys: S3Server) -> None:
+    bucket, client = moto_keys.make_bucket(), moto_keys.client()
+    stored = [f"{number:04}" for number in range(1003)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: client.put_object(Bucket=bucket, Key=name, Body=b"x"), stored))
+    assert names(moto_keys.store(bucket)) == stored
 
 
 def test_parts_are_equal_but_for_the_last(moto_keys: S3Server) -> None:

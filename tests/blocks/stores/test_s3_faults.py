@@ -193,6 +193,12 @@ def test_a_download_that_breaks_off_is_taken_up(store: S3Store, proxy: FaultProx
     assert proxy.asked("GET", "/name") == 1 + times
 
 
+def test_a_download_that_gets_on_may_break_off_more_often(store: S3Store, proxy: FaultProxy) -> None:
+    put(store, "name", content_of(LARGE))
+    proxy.faults = [Fault("truncate", "GET", "name", 2 * TRIES, MEBIBYTE)]
+    assert get(store, "name") == content_of(LARGE)
+
+
 def test_a_download_that_breaks_off_for_good(store: S3Store, proxy: FaultProxy) -> None:
     put(store, "name", content_of(LARGE))
     proxy.faults = [Fault("truncate", "GET", "name", 1, 3 * MEBIBYTE), Fault("truncate", "GET", "name", ALWAYS)]
