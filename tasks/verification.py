@@ -12,11 +12,12 @@ from psycopg import sql
 
 from blocks.backups import Assertion
 from blocks.environment import Environment
-from blocks.errors import BackstopError, BackupIsBad, Refused
+from blocks.errors import BackstopError, BackupIsBad, NotStored, Refused
 from blocks.evidence import Evidence
 from blocks.manifest import Manifest, Proof, TableContent
 from blocks.postgres.connection import Connection, connect
 from blocks.postgres.programs import Programs, find_programs
+from blocks.postgres.restore import RestoreFailed
 from blocks.postgres.snapshot import open_snapshot
 from blocks.postgres.throwaway import throwaway_server
 from blocks.reference import resolve
@@ -69,7 +70,7 @@ def verify_fully(environment: Environment, backup: Backup) -> tuple[list[str], i
     with proof_target(environment, manifest) as (target, options):
         try:
             restore_into(target, archive_of(environment, manifest), options, progress.show)
-        except BackupIsBad as error:
+        except (BackupIsBad, NotStored, RestoreFailed) as error:
             return [*findings, error.message], 0
         progress.finish()
         findings += compare_content(manifest, target)

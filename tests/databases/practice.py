@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,16 @@ class Practice:
         self.server = server
         self.database = database
         self.folder = folder
+        self.major = int(str(server.execute("SHOW server_version_num")[0][0])) // 10_000
+        self.backup_url = make_role(server, database, "backup_url")
         self.identity = pyrage.x25519.Identity.generate()
         self.store_folder = folder / "store"
         self.store_folder.mkdir()
         self.environment = self.describe()
 
     def describe(self, store: Store | None = None, **backups: Any) -> Environment:
-        references = {"url": self.server.url(self.database), "identity": str(self.identity)}
-        references["backup_url"] = make_role(self.server, self.database, "backup_url")
-        for name, value in references.items():
+        url, identity = self.server.url(self.database), str(self.identity)
+        for name, value in {"url": url, "backup_url": self.backup_url, "identity": identity}.items():
             (self.folder / name).write_text(value)
         sealing = {"recipients": [str(self.identity.to_public())], "identity": f"file:{self.folder}/identity"}
         return Environment(
@@ -65,6 +67,15 @@ class Practice:
             run = Run(run_id, "practice", "shop", "Ada", connection)
             with run_record(run, {}), locked(self.environment, aspect=aspect):
                 yield run
+
+    def execute(self, statement: str) -> None:
+        """As the database's owner."""
+        self.server.execute(statement, self.database)
+
+    @cached_property
+    def unchanged(self) -> Backup:
+        """A backup that no test damages."""
+        return self.back_up()
 
     def back_up(self, label: str = "", schema_only: bool = False) -> Backup:
         with self.run("backups"):
@@ -100,7 +111,7 @@ def practising(ledger: LedgerDatabase, server: Postgres, folder: Path, script: s
     server.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
-def everything(server: Postgres) -> str:
+def script_of_everything(server: Postgres) -> str:
     """The script of a database with one of everything."""
     if not server.execute("SELECT FROM pg_roles WHERE rolname = 'everything_reader'"):
         server.execute("CREATE ROLE everything_reader")
