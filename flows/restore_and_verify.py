@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import Field
 
 from blocks.environment import Environment
-from blocks.errors import NotPutBack, Refused
 from flows.guards.armed import armed
 from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
@@ -110,17 +109,14 @@ def undo_restore(
     before = before or find_last_switch(environment)
     with locked(environment):
         if is_switched(environment, before):
-            with phase("stop writes"):
-                stop_writes(environment, before.new_oid)
-            try:
-                _require_nothing_written(environment, before, accept_loss)
-            except Refused as error:
-                open_database(environment, before.new_oid, before.may_connect)
-                raise NotPutBack(
-                    error.message, "Run undo-restore with that loss accepted, or keep what is live."
-                ) from None
-            with phase("switch back"):
-                switch_back(environment, before, f"{before.live[:39]}_aside_{current_run().id.replace('-', '')[:8]}")
+            access = {"oid": before.new_oid, "may_connect": before.may_connect}
+            with armed(resume_writes, f"access to {before.live}", **access):
+                with phase("stop writes"):
+                    stop_writes(environment, before.new_oid)
+                    _require_nothing_written(environment, before, accept_loss)
+                with phase("switch back"):
+                    aside = f"{before.live[:39]}_aside_{current_run().id.replace('-', '')[:8]}"
+                    switch_back(environment, before, aside)
         open_database(environment, before.live_oid, before.may_connect)
         verify_answers(environment.service)
     return f"{before.live} is the database of before the restore of {before.backup} again."

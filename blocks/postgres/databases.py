@@ -168,7 +168,8 @@ def carry_over(connection: Connection, model: Database, to: str) -> list[str]:
         statements.insert(0, ("no TEMPORARY for everybody", public))
     for what, statement in statements:
         try:
-            connection.execute(statement)
+            with connection.transaction():
+                connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege as error:
             left.append(f"{what} could not be carried over: {error.diag.message_primary}.")
     return left
@@ -200,7 +201,8 @@ def _grant(grant: Grant, database: sql.Identifier) -> sql.Composed:
 def _set(setting: Setting, database: sql.Identifier) -> sql.Composed:
     value = sql.SQL(", ").join(sql.Literal(part) for part in _parts(setting))
     if setting.role:
-        statement = sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} TO {}")
+        # As the role itself, which may set its own: otherwise it takes the right to change any role.
+        statement = sql.SQL("SET LOCAL ROLE {0}; ALTER ROLE {0} IN DATABASE {1} SET {2} TO {3}")
         return statement.format(sql.Identifier(setting.role), database, _setting_name(setting), value)
     return sql.SQL("ALTER DATABASE {} SET {} TO {}").format(database, _setting_name(setting), value)
 

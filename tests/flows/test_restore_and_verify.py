@@ -1,0 +1,200 @@
+"""A restore takes the live name only when every row was compared; whatever fails, the live database is untouched."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.records import RUN_SECONDS, Records
+from tests.flows.shop_database import ENVIRONMENT, NAME, ShopDatabase
+from tests.flows.test_recover import flow_process
+from tests.running_stack import RunningStack
+
+EVERYTHING = "public.tasks,public.uploads,public.payment_events,public.users"
+
+
+@pytest.fixture
+def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
+    shop = ShopDatabase(stack)
+    yield shop
+    shop.drop_others()
+
+
+@pytest.fixture
+def backup(shop: ShopDatabase) -> str:
+    shop.write_task("from before the backup")
+    return shop.back_up()
+
+
+def restore(shop: ShopDatabase, **parameters: object) -> dict[str, object]:
+    return shop.stack.run_procedure("restore-and-verify", ENVIRONMENT, **parameters)
+
+
+def test_what_was_backed_up_is_live_again_and_all_around_it_is_as_before(shop: ShopDatabase, records: Records) -> None:
+    shop.ask(f"ALTER DATABASE {NAME} SET work_mem = '7MB'")
+    shop.ask(f'ALTER ROLE {NAME} IN DATABASE {NAME} SET search_path = public, "$user"')
+    shop.ask(f"COMMENT ON DATABASE {NAME} IS 'the shop''s'")
+    shop.ask(f"ALTER DATABASE {NAME} CONNECTION LIMIT 90")
+    shop.write_task("from before the backup")
+    backup = shop.back_up()
+    rows, before = shop.rows(), shop.read()
+    plan = "EXPLAIN SELECT * FROM tasks WHERE user_id = 1 ORDER BY id"
+    shop.ask("ANALYZE")
+    planned = shop.ask(plan)
+    shop.write_task("written since")
+
+    result = restore(shop, backup=backup, accept_loss="public.tasks")
+
+    assert result["ending"] == "Done", result["message"]
+    kept = str(result["message"]).split("kept as ")[1].rstrip(".")
+    assert {name: shop.rows()[name] for name in ("tasks", "users", "offers")} == {
+        name: rows[name] for name in ("tasks", "users", "offers")
+    }
+    after = shop.read()
+    assert after.oid != before.oid
+    varying = {"oid", "size", "grants"}
+    assert after.model_dump(exclude=varying) == before.model_dump(exclude=varying)
+    assert {str(grant) for grant in after.grants} == {str(grant) for grant in before.grants}
+    assert shop.ask(plan) == planned
+    assert "written since" in str(shop.rows(kept)["tasks"])
+    assert shop.read(kept).may_connect == {"shop_restore"}
+    assert shop.service_answers()
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_a_loss_that_nobody_accepted_refuses(shop: ShopDatabase, backup: str) -> None:
+    shop.write_task("written since")
+    before = shop.read()
+
+    result = restore(shop, backup=backup)
+
+    assert (result["ending"], result["exit_code"]) == ("Refused", 1)
+    assert "public.tasks" in str(result["message"])
+    assert "(+1)" in str(result["message"])
+    assert "accept_loss=public.tasks" in str(result["message"])
+    assert shop.read() == before.model_copy(update={"size": shop.read().size})
+    assert shop.others() == []
+
+
+def test_a_damaged_backup_changes_nothing(shop: ShopDatabase, backup: str) -> None:
+    folder = shop.stack.folder / "backups" / ENVIRONMENT / backup
+    archive = next(folder.glob("files.tar*"))
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    before, rows = shop.read(), shop.rows()
+
+    result = restore(shop, backup=backup, accept_loss=EVERYTHING)
+
+    assert (result["ending"], result["exit_code"]) == ("Rolled back", 3), result["message"]
+    assert "files.tar" in str(result["message"])
+    after = shop.read()
+    assert (after.oid, after.may_connect) == (before.oid, before.may_connect)
+    assert shop.rows() == rows
+    assert shop.others() == []
+    assert shop.service_answers()
+
+
+def test_fifty_busy_connections_do_not_keep_it_from_switching(shop: ShopDatabase, backup: str) -> None:
+    url = shop.stack.layout.database_url(NAME)
+    stop = threading.Event()
+
+    def be_busy() -> None:
+        while not stop.is_set():
+            with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=5) as connection:
+                while not stop.is_set():
+                    connection.execute("SELECT count(*) FROM tasks, pg_sleep(0.05)")
+
+    with ThreadPoolExecutor(50) as threads:
+        for _ in range(50):
+            threads.submit(be_busy)
+        try:
+            result = restore(shop, backup=backup, accept_loss=EVERYTHING)
+        finally:
+            stop.set()
+    assert result["ending"] == "Done", result["message"]
+
+
+def test_killed_in_the_middle_all_is_as_before(shop: ShopDatabase, backup: str, records: Records) -> None:
+    before, rows = shop.read(), shop.rows()
+    earlier = records.newest_run(ENVIRONMENT)
+    shop.stack.run(
+        "run", "restore-and-verify", ENVIRONMENT, "-p", f"backup={backup}", "-p", f"accept_loss={EVERYTHING}"
+    )
+    eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
+    run_id = records.newest_run(ENVIRONMENT)
+    eventually(lambda: "create database" in records.effects(run_id), RUN_SECONDS)
+    process = flow_process(shop.stack)
+    assert process
+    os.kill(process, signal.SIGKILL)
+
+    run = records.wait_for_ending(run_id)
+
+    assert run["ending"] == "Rolled back", run["message"]
+    after = shop.read()
+    assert (after.oid, after.may_connect) == (before.oid, before.may_connect)
+    assert shop.rows() == rows
+    assert shop.others() == []
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_undo_restore_switches_back_and_refuses_to_lose_what_was_written(shop: ShopDatabase, backup: str) -> None:
+    shop.write_task("only in the database of before")
+    restored = restore(shop, backup=backup, accept_loss=EVERYTHING)
+    assert restored["ending"] == "Done", restored["message"]
+    shop.write_task("written to the restored one")
+
+    refused = shop.stack.run_procedure("undo-restore", ENVIRONMENT)
+    assert refused["ending"] == "Rolled back", refused["message"]
+    assert "public.tasks" in str(refused["message"])
+    assert "written to the restored one" in str(shop.rows()["tasks"])
+    assert shop.service_answers()
+
+    undone = shop.stack.run_procedure("undo-restore", ENVIRONMENT, accept_loss=EVERYTHING)
+    assert undone["ending"] == "Done", undone["message"]
+    assert "only in the database of before" in str(shop.rows()["tasks"])
+    assert shop.service_answers()
+    again = shop.stack.run_procedure("undo-restore", ENVIRONMENT)
+    assert again["ending"] == "Done", again["message"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"backup": "20200101T000000Z-00000000"}, "Parameter 'backup'"),
+        ({"backup": "../../etc/passwd"}, "Parameter 'backup'"),
+        ({"at": "yesterday"}, "Parameter 'at'"),
+        ({"at": "2001-01-01T00:00Z"}, "no proven backup at or before 2001-01-01"),
+    ],
+)
+def test_what_is_no_backup_is_refused(shop: ShopDatabase, backup: str, parameters: dict[str, str], words: str) -> None:
+    result = restore(shop, **parameters)
+    assert (result["ending"], result["exit_code"]) == ("Refused", 1)
+    assert words in str(result["message"])
+    assert "othing was changed" in str(result["message"])
+
+
+def test_a_role_that_may_not_is_told_what_it_lacks(shop: ShopDatabase, backup: str) -> None:
+    shop.ask("ALTER ROLE shop_restore NOCREATEDB")
+    try:
+        result = restore(shop, backup=backup, accept_loss=EVERYTHING)
+    finally:
+        shop.ask("ALTER ROLE shop_restore CREATEDB")
+    assert (result["ending"], result["exit_code"]) == ("Refused", 1)
+    assert "ALTER ROLE shop_restore CREATEDB" in str(result["message"])
+    assert shop.others() == []
+
+
+def test_a_backup_that_was_never_proven_is_not_restored(shop: ShopDatabase) -> None:
+    made = shop.stack.run_procedure("back-up-database", ENVIRONMENT)
+    unproven = str(made["message"]).split()[1]
+    result = restore(shop, backup=unproven, accept_loss=EVERYTHING)
+    assert (result["ending"], result["exit_code"]) == ("Refused", 1)
+    assert "backup proven: prove it first" in str(result["message"])
