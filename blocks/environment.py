@@ -3,6 +3,8 @@
 import re
 
 from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
 from prefect.exceptions import ObjectNotFound
 from pydantic import Field
 
@@ -55,3 +57,21 @@ def load_environment(name: str) -> Environment:
         if isinstance(error, ValueError) and "Unable to find block document" not in str(error):
             raise
         raise BadParameter("environment", name, "an applied environment (see `backstop status`)") from None
+
+
+def read_environment_names(client: SyncPrefectClient) -> list[str]:
+    """Names of all environments that were applied, sorted."""
+    try:
+        kind = client.read_block_type_by_slug("environment")
+    except ObjectNotFound:
+        return []
+    documents = client.request(
+        "POST",
+        "/block_documents/filter",
+        json={
+            "block_documents": BlockDocumentFilter(
+                block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])
+            ).model_dump(mode="json", exclude_none=True)
+        },
+    ).json()
+    return sorted(document["name"] for document in documents)

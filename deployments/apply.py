@@ -1,5 +1,6 @@
 """Bring environments and deployments into Prefect: show the difference, then save it."""
 
+import os
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -9,11 +10,13 @@ import yaml
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
 
-from blocks.environment import Environment
+from blocks.environment import Environment, read_environment_names
 from deployments.environment_file import PARTS, build_environment, read_environment_file
 
 ROOT = Path(__file__).parent.parent
@@ -53,36 +56,22 @@ def apply_deployments(check: bool) -> list[str]:
     """Create or update every deployment of prefect.yaml, its `environment` one of those that exist."""
     with get_client(sync_client=True) as client:
         names = read_environment_names(client)
+        with_backups = [name for name in names if _keeps_backups(name)]
         described = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
         differences = []
         for one in described:
-            differences += _apply_deployment(client, one, names, check)
+            differences += _apply_deployment(client, one, names, with_backups, check)
     return differences
 
 
-def read_environment_names(client: SyncPrefectClient) -> list[str]:
-    """Names of all environments that were applied, sorted."""
-    try:
-        kind = client.read_block_type_by_slug("environment")
-    except ObjectNotFound:
-        return []
-    documents = client.request(
-        "POST",
-        "/block_documents/filter",
-        json={
-            "block_documents": BlockDocumentFilter(
-                block_type_id=BlockDocumentFilterBlockTypeId(any_=[kind.id])
-            ).model_dump(mode="json", exclude_none=True)
-        },
-    ).json()
-    return sorted(document["name"] for document in documents)
-
-
-def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: list[str], check: bool) -> list[str]:
+def _apply_deployment(
+    client: SyncPrefectClient, one: dict[str, Any], names: list[str], with_backups: list[str], check: bool
+) -> list[str]:
     module, attribute = one["entrypoint"].rsplit(".", 1)
     flow: Flow[..., Any] = getattr(import_module(module), attribute)
     schema = flow.parameters.model_dump()
-    schema["properties"]["environment"]["enum"] = names
+    if "environment" in schema["properties"]:
+        schema["properties"]["environment"]["enum"] = names
     schema["additionalProperties"] = False
     wanted = {
         "description": one["description"],
@@ -95,18 +84,49 @@ def _apply_deployment(client: SyncPrefectClient, one: dict[str, Any], names: lis
         "pull_steps": [],  # `prefect deploy` would have every run work in the folder that it was typed in
     }
     title = f"deployment {flow.name}/{one['name']}"
+    schedules = _schedules(one, with_backups if "environment" in schema["properties"] else [""])
     try:
         found = client.read_deployment_by_name(f"{flow.name}/{one['name']}")
         differences = [f"{title}: {field}" for field, value in wanted.items() if getattr(found, field) != value]
+        # Whoever paused a schedule in the interface meant it.
+        paused = {schedule.slug for schedule in found.schedules if not schedule.active}
+        schedules = [one.model_copy(update={"active": one.active and one.slug not in paused}) for one in schedules]
+        if sorted(map(_as_told, found.schedules)) != sorted(map(_as_told, schedules)):
+            differences.append(f"{title}: schedules")
     except ObjectNotFound:
         differences = [f"{title}: new"]
     if differences and not check:
         client.create_deployment(
             flow_id=client.create_flow_from_name(flow.name),
             name=one["name"],
+            schedules=schedules,
             **wanted,
         )
     return differences
+
+
+def _schedules(one: dict[str, Any], environments: list[str]) -> list[DeploymentScheduleCreate]:
+    """Those of prefect.yaml, each of them once for every one of `environments`; the empty name is none."""
+    active = os.environ.get("BACKSTOP_SCHEDULES") != "paused"
+    return [
+        DeploymentScheduleCreate(
+            slug=f"{described['slug']}-{environment}" if environment else described["slug"],
+            schedule=CronSchedule(cron=described["cron"], timezone=described["timezone"]),
+            parameters={**described.get("parameters", {}), **({"environment": environment} if environment else {})},
+            active=active,
+        )
+        for described in one.get("schedules", [])
+        for environment in environments
+    ]
+
+
+def _as_told(schedule: DeploymentSchedule | DeploymentScheduleCreate) -> str:
+    return f"{schedule.slug} {schedule.schedule} {sorted(schedule.parameters.items())}"
+
+
+def _keeps_backups(name: str) -> bool:
+    environment = _saved(name)
+    return environment is not None and environment.store is not None and environment.database is not None
 
 
 def _saved(name: str) -> Environment | None:

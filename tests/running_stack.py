@@ -38,7 +38,7 @@ class RunningStack:
     def begin(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "deployments.cli", *words],
-            env={**os.environ, "BACKSTOP_STATE": str(self.folder)},
+            env={**os.environ, "BACKSTOP_STATE": str(self.folder), "BACKSTOP_SCHEDULES": "paused"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
