@@ -15,6 +15,7 @@ from prefect import Flow
 from prefect.blocks.core import Block
 from pydantic import BaseModel
 
+from blocks.backups import Assertion
 from blocks.rollout import Freeze
 from blocks.service import Signature, SmokeStep
 from deployments.cli import COMMANDS
@@ -22,8 +23,13 @@ from deployments.environment_file import PARTS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-INNER = {"A smoke step": SmokeStep, "A signature": Signature, "A freeze": Freeze}
+INNER = {"A smoke step": SmokeStep, "A signature": Signature, "A freeze": Freeze, "An assertion": Assertion}
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
+PART_HEADINGS = {
+    f"{part}: {kind}" if len(kinds) > 1 else part: block
+    for part, kinds in PARTS.items()
+    for kind, block in kinds.items()
+}
 
 
 def _deployments() -> dict[str, dict[str, Any]]:
@@ -120,7 +126,7 @@ def test_every_dependency_says_what_it_is_for() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "block"),
-    [(part, block) for part, kinds in PARTS.items() for block in kinds.values()] + [*INNER.items()],
+    [*PART_HEADINGS.items(), *INNER.items()],
 )
 def test_every_field_of_the_environment_file_is_explained_as_its_form_does(
     heading: str, block: type[Block] | type[BaseModel]
