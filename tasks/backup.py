@@ -88,6 +88,8 @@ class ArchiveSink(ContentSink):
     def take_small(self, files: Iterator[tuple[str, bytes]]) -> None:
         with PieceWriter(self._store, self._folder, SMALL_FILES + self._seal.suffix) as writer:
             self._seal.write(self._as_tar(files), writer)
+        if len(writer.pieces) > 1:
+            raise BackstopError("The database's small tables together are larger than one object may be.")
         self.small_files = writer.pieces
 
     def _as_tar(self, files: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:

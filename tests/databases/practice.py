@@ -113,6 +113,6 @@ def practising(ledger: LedgerDatabase, server: Postgres, folder: Path, script: s
 
 def script_of_everything(server: Postgres) -> str:
     """The script of a database with one of everything."""
-    if not server.execute("SELECT FROM pg_roles WHERE rolname = 'everything_reader'"):
+    if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = 'everything_reader'"):
         server.execute("CREATE ROLE everything_reader")
     return EVERYTHING.read_text()
