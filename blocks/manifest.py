@@ -43,10 +43,21 @@ class TableContent(BaseModel):
 
 
 class SequenceState(BaseModel):
+    """Where a sequence stood before the dump. It goes on while the dump reads, and never back."""
+
     schema_name: str
     name: str
     last_value: int
     is_called: bool
+    increment: int
+    cycles: bool
+
+    def may_have_become(self, later: "SequenceState") -> bool:
+        """Whether `later` can be this sequence some time after."""
+        if self.cycles:
+            return True
+        went = (later.last_value - self.last_value) * (1 if self.increment > 0 else -1)
+        return went > 0 or (went == 0 and later.is_called >= self.is_called)
 
 
 class Manifest(BaseModel):

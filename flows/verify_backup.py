@@ -38,6 +38,7 @@ def verify_backup(
     current_run().facts["proof"] = proof.model_dump(mode="json")
     if not proof.passed:
         announce(environment, f"A backup of {environment.environment} is bad: {found.id}", "\n".join(proof.findings))
-        raise BackupIsBad(f"{found.id} did not pass: {' '.join(proof.findings)}")
+        hint = "Do not rely on it: make a new backup now. The findings are kept beside it."
+        raise BackupIsBad(f"{found.id} did not pass: {' '.join(proof.findings)}", hint)
     how = f"restored and compared, {found.manifest.rows} rows" if full else "every object has its digest"
     return f"{found.id} is {'proven' if full else 'whole'}: {how}, {proof.seconds:.1f} s."

@@ -154,32 +154,33 @@ def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
         folder = folder_of(environment, backup_id)
         seal = seal_of(environment)
         sink = ArchiveSink(store_of(environment), folder, seal)
-        with effect("write backup", backup=backup_id):
-            globals_ = _write_globals(sink, programs, url, store_of(environment), folder, seal)
-            source = Source(url, programs)
-            dump_into(sink, source, snapshot, plan.schema_only, lambda: progress.show(sink.bytes_read))
-            manifest = Manifest(
-                id=backup_id,
-                environment=plan.environment,
-                label=plan.label,
-                kind="schema-only" if plan.schema_only else "full",
-                finished_at=datetime.now(UTC),
-                dump_version=programs.version,
-                backstop_version=version("backstop"),
-                release=_read_release(environment),
-                schema_revision=_read_revision(environment, snapshot),
-                small_files=sink.small_files[0],
-                members=sorted(sink.members, key=lambda member: member.name),
-                globals=globals_,
-                tables=sink.tables(programs, snapshot.read_tables()),
-                sequences=snapshot.read_sequences(),
-                large_objects_sha256=sink.large_objects_sha256,
-                content_bytes=sink.bytes_read,
-                run_id=current_run().id,
-                seconds=round(time.monotonic() - began, 2),
-                **facts._asdict(),
-            )
-            _write_manifest(store_of(environment), folder, manifest)
+        # No effect yet: without its manifest, what is written is no backup, and is swept.
+        sequences = snapshot.read_sequences()  # before the dump: other than rows, they go on meanwhile
+        globals_ = _write_globals(sink, programs, url, store_of(environment), folder, seal)
+        source = Source(url, programs)
+        dump_into(sink, source, snapshot, plan.schema_only, lambda: progress.show(sink.bytes_read))
+        manifest = Manifest(
+            id=backup_id,
+            environment=plan.environment,
+            label=plan.label,
+            kind="schema-only" if plan.schema_only else "full",
+            finished_at=datetime.now(UTC),
+            dump_version=programs.version,
+            backstop_version=version("backstop"),
+            release=_read_release(environment),
+            schema_revision=_read_revision(environment, snapshot),
+            small_files=sink.small_files[0],
+            members=sorted(sink.members, key=lambda member: member.name),
+            globals=globals_,
+            tables=sink.tables(programs, snapshot.read_tables()),
+            sequences=sequences,
+            large_objects_sha256=sink.large_objects_sha256,
+            content_bytes=sink.bytes_read,
+            run_id=current_run().id,
+            seconds=round(time.monotonic() - began, 2),
+            **facts._asdict(),
+        )
+        _write_manifest(store_of(environment), folder, manifest)
     progress.finish()
     return manifest
 
@@ -189,8 +190,10 @@ def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
 def sweep_unfinished(environment: Environment) -> list[str]:
     """Give up what dead runs began to upload and never finished; returns the names."""
     before = datetime.now(UTC) - ABANDONED
-    with effect("sweep unfinished uploads", begun_before=before.isoformat()):
-        return store_of(environment).abort_unfinished(f"{environment.environment}/", before)
+    swept = store_of(environment).abort_unfinished(f"{environment.environment}/", before)
+    if swept:
+        current_run().record("unfinished uploads swept", names=swept[:100], count=len(swept))
+    return swept
 
 
 def backup_url(environment: Environment) -> str:
@@ -222,7 +225,10 @@ def evidence_name(manifest: Manifest) -> str:
 def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
     content = manifest.model_dump_json(indent=1).encode()
     digest = hashlib.sha256(content).hexdigest()
-    with store.writing(f"{folder}/{MANIFEST}", only_if_absent=True) as writer:
+    with (
+        effect("write manifest", backup=manifest.id),
+        store.writing(f"{folder}/{MANIFEST}", only_if_absent=True) as writer,
+    ):
         writer.write(content)
     Evidence.from_surroundings().write_once(evidence_name(manifest), digest)
     current_run().record("backup complete", backup=manifest.id, manifest_sha256=digest)

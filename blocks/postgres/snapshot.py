@@ -73,10 +73,11 @@ class Snapshot:
 
     def read_sequences(self) -> list[SequenceState]:
         states = []
-        for schema, name in self._rows(_SEQUENCES):
+        for schema, name, increment, cycles in self._rows(_SEQUENCES):
             statement = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
             last, called = self._connection.execute(statement).fetchone() or (0, False)
-            states.append(SequenceState(schema_name=schema, name=name, last_value=last, is_called=called))
+            state = {"schema_name": schema, "name": name, "increment": increment, "cycles": cycles}
+            states.append(SequenceState(**state, last_value=last, is_called=called))
         return states
 
     def read_text(self, query: str) -> str:
@@ -127,7 +128,8 @@ ORDER BY 2, 3
 """
 
 _SEQUENCES: LiteralString = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT n.nspname, c.relname, seqincrement, seqcycle FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence ON seqrelid = c.oid
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
                   AND d.deptype = 'e')

@@ -8,6 +8,8 @@ from prefect.states import Completed, Failed
 from blocks.errors import BackstopError, Refused
 from tasks.ledger import Run
 
+_NO_UNDO = "It changed something that has no undo; read the audit trail of this run."
+
 
 class Ending(StrEnum):
     DONE = "Done"
@@ -35,7 +37,7 @@ def describe(run: Run, ending: Ending, error: BaseException) -> str:
     if ending is Ending.ROLLED_BACK:
         return f"{happened} Put back: {', '.join(run.undone)}. The state before was verified."
     if ending is Ending.NEEDS_A_HUMAN:
-        left = " ".join(run.failed_undos) or "It changed something that has no undo; read the audit trail of this run."
+        left = " ".join(run.failed_undos) or _hint_of_this_case(error) or _NO_UNDO
         return f"{happened} {left}"
     if ending is Ending.LEFT_TO_RECOVER:
         return f"{happened} What it had armed is recover's to put back."
@@ -46,9 +48,12 @@ def describe(run: Run, ending: Ending, error: BaseException) -> str:
 
 def _hint_before_any_change(error: BaseException) -> str:
     """A kind's own hint speaks of what follows a change, except where the kind is a refusal."""
-    if not isinstance(error, BackstopError):
-        return ""
-    return error.hint if isinstance(error, Refused) or error.hint != type(error).hint else ""
+    return error.hint if isinstance(error, Refused) else _hint_of_this_case(error)
+
+
+def _hint_of_this_case(error: BaseException) -> str:
+    """The hint that was given with the error, not that of its kind."""
+    return error.hint if isinstance(error, BackstopError) and error.hint != type(error).hint else ""
 
 
 def as_state(ending: Ending, message: str, result: object = None) -> State[object]:
