@@ -1,24 +1,19 @@
 """PostgreSQL's programs as children: they end with their parent, and what they complained of is kept."""
 
-import ctypes
 import fcntl
 import os
-import pty
 import signal
 import subprocess
 import tempfile
-import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
 _COMPLAINT_BYTES = 2_000
-_libc = ctypes.CDLL(None)
 
 
 class Child:
-    """Started in a session of its own, which can be stopped, continued and ended as a whole."""
+    """Started in a process group of its own, which can be stopped, continued and ended as a whole."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", complaints: IO[bytes]) -> None:
         self.process = process
@@ -49,7 +44,7 @@ def running(
 
     `ended_with`: what it gets when this process is killed.
     """
-    with tempfile.TemporaryFile() as complaints, _terminal() as terminal:
+    with tempfile.TemporaryFile() as complaints, _lifeline() as lifeline:
         process = subprocess.Popen(
             list(command),
             env=environment,
@@ -57,11 +52,11 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
-            start_new_session=True,
-            pass_fds=(terminal,),
+            process_group=0,
+            pass_fds=(lifeline,),
             user=user,
             extra_groups=[] if user else None,
-            preexec_fn=_bound_to_parent(terminal, ended_with),  # noqa: PLW1509 (it only makes two system calls)
+            preexec_fn=_bound_to(lifeline, ended_with),  # noqa: PLW1509 (it only makes system calls)
         )
         child = Child(process, complaints)
         try:
@@ -73,25 +68,26 @@ def running(
 
 
 @contextmanager
-def _terminal() -> Iterator[int]:
-    """One whose other end this process alone holds."""
-    own_end, end_of_child = pty.openpty()
+def _lifeline() -> Iterator[int]:
+    """The reading end of a pipe whose other end this process alone holds."""
+    reading, writing = os.pipe()
     try:
-        yield end_of_child
+        yield reading
     finally:
-        os.close(end_of_child)
-        os.close(own_end)
+        os.close(reading)
+        os.close(writing)
 
 
-def _bound_to_parent(terminal: int, ended_with: signal.Signals) -> Callable[[], None]:
-    """The kernel tells only the child itself that its parent died, not the workers that pg_dump forks.
+def _bound_to(lifeline: int, ended_with: signal.Signals) -> Callable[[], None]:
+    """When the other end is closed, the kernel signals the whole group, also those of it that are stopped.
 
-    They would copy their table to its end, onto a disk that nobody empties any more. A terminal
-    that hangs up ends them, too.
+    A signal for a parent's death reaches the child alone, not the workers that pg_dump forks: they
+    would copy their table to its end, onto a disk that nobody empties any more.
     """
 
     def bind() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, ended_with)
-        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, ended_with)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
 
     return bind

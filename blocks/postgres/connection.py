@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -21,13 +21,13 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 def read_conninfo(url: str) -> dict[str, str]:
     """Host, port, user, password, dbname … of a URL or keyword string. Raises Refused without quoting it."""
-    parts = urlsplit(url)
-    if parts.scheme in ("postgres", "postgresql") and parts.query:
-        query = [(name, value) for name, value in parse_qsl(parts.query) if name not in NOT_OF_LIBPQ]
-        url = urlunsplit(parts._replace(query=urlencode(query)))
     try:
+        parts = urlsplit(url)
+        if parts.scheme in ("postgres", "postgresql") and parts.query:
+            query = [(name, value) for name, value in parse_qsl(parts.query) if name not in NOT_OF_LIBPQ]
+            url = urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))  # libpq takes + for a plus
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-    except psycopg.Error:
+    except (psycopg.Error, ValueError):
         raise Refused("A database URL cannot be understood.", "Look at its reference. Nothing was changed.") from None
 
 

@@ -1,0 +1,55 @@
+"""A database and an empty folder, to dump the one into the other."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from blocks.postgres.dump import Dump
+from blocks.postgres.programs import Programs
+from tests.deployments.shop.processes import Postgres
+
+
+class Kept:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.large: dict[str, bytes] = {}
+        self.small: dict[str, bytes] = {}
+
+    def take_large(self, name: str, chunks: Iterator[bytes]) -> None:
+        self.large[name] = b"".join(chunks)
+
+    def take_small(self, files: Iterator[tuple[str, bytes]]) -> None:
+        for name, content in files:
+            self.small[name] = content
+
+
+class Workshop(NamedTuple):
+    server: Postgres
+    database: str
+    programs: Programs
+    folder: Path
+    environment: dict[str, str]
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        return self.server.execute(statement, self.database)
+
+    def fill(self, megabytes: int) -> None:
+        """A table `large` of so many megabytes, as COPY writes it."""
+        self.execute("CREATE UNLOGGED TABLE large (n int, text text)")
+        self.execute(f"INSERT INTO large SELECT n, repeat('x', 990) FROM generate_series(1, {megabytes}000) n")  # noqa: S608
+
+    def dump(self, sink: Kept, on_look: Callable[[], None] = lambda: None) -> None:
+        Dump(self.folder / "archive", sink, on_look).run(self.programs, self.environment, [])
+
+    def used_bytes(self) -> int:
+        """What the folder takes on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.exists())
+
+
+def dumps_under_way() -> list[psutil.Process]:
+    """pg_dump's processes below this one."""
+    return [child for child in psutil.Process(os.getpid()).children(recursive=True) if child.name() == "pg_dump"]
