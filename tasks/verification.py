@@ -25,7 +25,7 @@ from tasks.archive import Archive, Target, archive_of, opened, restore_into
 from tasks.backup import evidence_name
 from tasks.catalogue import PROOFS, Backup, folder_of, store_of
 from tasks.database_content import ContentSink, Source, dump_into, list_table_files
-from tasks.ledger import current_run, effect
+from tasks.ledger import current_run
 from tasks.pieces import read_pieces
 from tasks.transfer_progress import TransferProgress
 
@@ -84,11 +84,9 @@ def verify_fully(environment: Environment, backup: Backup) -> tuple[list[str], i
 def write_proof(environment: Environment, proof: Proof) -> None:
     """Keep the result beside the manifest."""
     name = f"{folder_of(environment, proof.backup)}/{PROOFS}/{proof.verified_at:%Y%m%dT%H%M%SZ}-{proof.kind}.json"
-    with (
-        effect("write proof", backup=proof.backup, passed=proof.passed, proof=proof.kind),
-        store_of(environment).writing(name) as writer,
-    ):
+    with store_of(environment).writing(name) as writer:
         writer.write(proof.model_dump_json(indent=1).encode())
+    current_run().record("backup verified", backup=proof.backup, passed=proof.passed, proof=proof.kind)
 
 
 def make_proof(environment: Environment, backup: Backup, full: bool) -> Proof:
