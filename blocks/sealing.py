@@ -66,7 +66,7 @@ def read_identity(text: str) -> Any:
 
 
 def unseal(chunks: Iterable[bytes], name: str, identity: str | None, write: Callable[[bytes], object]) -> None:
-    """Open an object, its name telling how it was sealed, into `write`. All chunks are read.
+    """Open an object, its name telling how it was sealed, into `write`. All chunks are read when it is whole.
 
     Raises BackupIsBad for content that is damaged, cut off or for another key, Refused without
     an identity. What was written until then must not be used.
@@ -186,6 +186,8 @@ class _Pusher:
         self.failure: BaseException | None = None
 
     def write(self, chunk: bytes) -> int:
+        if self.failure:  # pyrage tries once more; what follows from the first failure would hide it
+            raise self.failure
         try:
             self._push(bytes(chunk))
         except BaseException as error:
@@ -203,6 +205,8 @@ class _Decompressing:
         self._object = zstandard.ZstdDecompressor().decompressobj()
 
     def write(self, chunk: bytes) -> None:
+        if self._object.eof:
+            raise EOFError("something stands behind its end")
         content = self._object.decompress(chunk)
         if content:
             self._write(content)
@@ -210,3 +214,5 @@ class _Decompressing:
     def finish(self) -> None:
         if not self._object.eof:
             raise EOFError("it was cut off")
+        if self._object.unused_data:
+            raise EOFError("something stands behind its end")
