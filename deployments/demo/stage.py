@@ -37,6 +37,7 @@ def _bring_up(state: State) -> Layout:
         if started:
             stopwatch = Stopwatch()
             progress.began("procedures", "are brought into Prefect")
+            os.environ.setdefault("BACKSTOP_SCHEDULES", "paused")  # nothing but the story's own runs
             prepare_procedures(layout)
             progress.finished("procedures", f"ready in {stopwatch}")
     os.environ.update(describe_surroundings(layout))

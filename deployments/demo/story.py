@@ -43,6 +43,27 @@ STORY = (
         *("deploy", PRODUCTION, {"version": BAD}, "Rolled back"),
     ),
     Chapter(
+        "Backup of production",
+        "Dumped, compressed, encrypted and stored in one stream, while the visitors go on.",
+        *("back-up-database", PRODUCTION, {}, "Done"),
+    ),
+    Chapter(
+        "Proof of that backup",
+        "Restored into a throw-away server, every row compared. Until then it is only a hope.",
+        *("verify-backup", PRODUCTION, {}, "Done"),
+    ),
+    Chapter(
+        "Backup of staging",
+        "The same where a restore disturbs nobody.",
+        *("back-up-database", STAGING, {}, "Done"),
+    ),
+    Chapter("Proof of that one", "A restore takes only what is proven.", *("verify-backup", STAGING, {}, "Done")),
+    Chapter(
+        "Restore of staging",
+        "Into a new database, compared again, which then takes the live one's name. The old one is kept.",
+        *("restore-and-verify", STAGING, {}, "Done"),
+    ),
+    Chapter(
         "Health of production",
         "Everything that keeps the service alive, looked at once.",
         *("health-check", PRODUCTION, {}, "Done"),

@@ -19,6 +19,11 @@ ENDINGS = {
     "v1.1.0 to production": "Done",
     "v1.3.0 to staging": "Done",
     "v1.3.0 to production": "Rolled back",
+    "Backup of production": "Done",
+    "Proof of that backup": "Done",
+    "Backup of staging": "Done",
+    "Proof of that one": "Done",
+    "Restore of staging": "Done",
     "Health of production": "Done",
 }
 
