@@ -274,7 +274,7 @@ def _expect(catalogue: Catalogue, database_bytes: int) -> tuple[int, float | Non
 def _notes(environment: Environment, store: Store, seconds: float | None) -> Iterator[str]:
     yield (
         "It takes an ACCESS SHARE lock on every table until it ends, as pg_dump does: reads and writes go on,"
-        " but DDL on a table waits, and what comes after that DDL waits behind it."
+        " but DDL on a table waits, what comes after that DDL waits behind it, and it can fail the backup."
     )
     yield f"It keeps {JOBS} + 2 connections busy, and one snapshot open, which vacuum waits for."
     if not environment.backups.recipients:

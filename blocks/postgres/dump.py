@@ -30,6 +30,8 @@ LARGE_BYTES = 4 << 20
 CHUNK_BYTES = 1 << 20
 CONTENTS = "toc.dat"
 """The archive's table of contents, which tells where all else belongs: written last, and handed over whole."""
+LOCK_SECONDS = 300
+"""How long a table may be held by somebody else before pg_dump gives up."""
 STOP_ABOVE_BYTES = 64 << 20
 CONTINUE_BELOW_BYTES = 32 << 20
 _LOOK_SECONDS = 0.02
@@ -99,7 +101,7 @@ class Dump:
     def run(self, programs: Programs, environment: dict[str, str], options: list[str]) -> None:
         """Raises DumpFailed, or what the sink raised."""
         command = [programs.path("pg_dump"), "--format=directory", "--compress=0", f"--jobs={JOBS}", "--no-sync"]
-        command += [f"--file={self._folder}", "--no-password", *options]
+        command += [f"--file={self._folder}", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s", *options]
         # One more than pg_dump's jobs: while it is stopped, a complete file is still being read.
         with ThreadPoolExecutor(JOBS + 2) as readers, running(command, environment) as child:
             self._tasks.append(readers.submit(self._sink.take_small, self._complete_small_files()))
