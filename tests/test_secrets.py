@@ -1,4 +1,4 @@
-"""After deploys that were good, bad and refused, no secret stands anywhere but where it must."""
+"""After deploys good, bad and refused, a backup and its proof, no secret stands anywhere but where it must."""
 
 import stat
 import subprocess
@@ -25,12 +25,15 @@ KEEPERS = {
 }
 """The only files that hold secrets, and why. All others are searched."""
 
-REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING")
+REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING", "_IDENTITY")
 
 
 @pytest.fixture(scope="module")
 def command_lines(shared_stack: RunningStack) -> set[str]:
-    """Four runs have ended; the command line of every process that was seen meanwhile."""
+    """Six runs have ended; the command line of every process that was seen meanwhile.
+
+    Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
+    """
     shared_stack.run("up")
     with watched_command_lines() as seen:
         for procedure, parameters, ending in (
@@ -38,6 +41,8 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
             ("deploy", {"version": "v1.6.0"}, "Rolled back"),
             ("deploy", {"version": "v0.0.404"}, "Refused"),
             ("health-check", {}, "Done"),
+            ("back-up-database", {}, "Done"),
+            ("verify-backup", {}, "Done"),
         ):
             run = shared_stack.run_procedure(procedure, "shop-staging", **parameters)
             assert run["ending"] == ending, run
@@ -56,7 +61,7 @@ def test_every_value_that_an_environment_refers_to_is_searched_for(
     referred = [value for name, value in stack.surroundings.items() if name.endswith(REFERRED)]
     passwords = [urlsplit(value).password for name, value in stack.surroundings.items() if name.endswith("_URL")]
     values = [value.removeprefix("backstop:") for value in [*referred, *filter(None, passwords)]]
-    assert len(values) >= 12
+    assert len(values) >= 13
     assert set(values) <= set(secrets.values())
 
 
@@ -89,11 +94,14 @@ def test_what_is_searched_are_the_logs_results_and_reports_of_these_runs(
     assert "v0.0.404" in (folder / "logs" / "worker.log").read_text()
     assert (folder / "logs" / "postgres.log").stat().st_size > 0
     assert list((folder / "evidence" / "reports" / "shop-staging").glob("*.json"))
+    assert list((folder / "backups" / "shop-staging").glob("*/proofs/*-full.json"))
     assert list((folder / "prefect").iterdir())
 
 
 def test_no_secret_is_in_a_command_line(command_lines: set[str], secrets: dict[str, str]) -> None:
     assert any("prefect" in line for line in command_lines)
+    assert any("bin/pg_dump" in line for line in command_lines)
+    assert any("PGPASSFILE=" in line for line in command_lines)
     assert find_secrets(secrets, "a command line", "\n".join(command_lines).encode()) == []
 
 
@@ -113,7 +121,7 @@ def test_a_secret_that_leaked_would_be_found(stack: RunningStack, secrets: dict[
 
 
 def dump_database(stack: RunningStack, database: str) -> bytes:
-    command = [PostgresHome(stack.state).programs / "pg_dump", "--host=127.0.0.1", f"--username={database}"]
+    command = [str(PostgresHome(stack.state).programs / "pg_dump"), "--host=127.0.0.1", f"--username={database}"]
     return subprocess.run(
         [*command, f"--port={stack.layout.ports['postgres']}", database],
         env={"PGPASSWORD": stack.layout.database_passwords[database]},
@@ -131,9 +139,11 @@ def watched_command_lines() -> Iterator[set[str]]:
 
     def watch() -> None:
         while not over.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for process in Path("/proc").glob("[0-9]*"):
                 with suppress(OSError):
-                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    seen.add(_line(process / "cmdline"))
+                    if (process / "comm").read_text().startswith("pg_"):
+                        seen.add(_line(process / "environ"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -142,6 +152,10 @@ def watched_command_lines() -> Iterator[set[str]]:
     finally:
         over.set()
         watcher.join()
+
+
+def _line(path: Path) -> str:
+    return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
