@@ -156,6 +156,7 @@ def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
         sink = ArchiveSink(store_of(environment), folder, seal)
         # No effect yet: without its manifest, what is written is no backup, and is swept.
         sequences = snapshot.read_sequences()  # before the dump: other than rows, they go on meanwhile
+        revision = _read_revision(environment, snapshot)
         globals_ = _write_globals(sink, programs, url, store_of(environment), folder, seal)
         source = Source(url, programs)
         dump_into(sink, source, snapshot, plan.schema_only, lambda: progress.show(sink.bytes_read))
@@ -168,7 +169,7 @@ def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
             dump_version=programs.version,
             backstop_version=version("backstop"),
             release=_read_release(environment),
-            schema_revision=_read_revision(environment, snapshot),
+            schema_revision=revision,
             small_files=sink.small_files[0],
             members=sorted(sink.members, key=lambda member: member.name),
             globals=globals_,
@@ -237,13 +238,14 @@ def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
 def _write_globals(
     sink: ArchiveSink, programs: Programs, url: str, store: Store, folder: str, seal: Seal
 ) -> Piece | None:
-    """None where the role may not read them; a restore then needs roles that exist."""
+    """None where the role may not read them, or the server takes too long; a restore then needs roles that exist."""
     with libpq_environment(url, current_run().id) as environment:
         command = [programs.path("pg_dumpall"), "--globals-only", "--no-role-passwords", "--no-password"]
         command += [f"--database={environment['PGDATABASE']}"] if "PGDATABASE" in environment else []
-        dumped = subprocess.run(command, env=environment, capture_output=True, timeout=_GLOBALS_SECONDS, check=False)
-    if dumped.returncode:
-        return None
+        try:
+            dumped = subprocess.run(command, env=environment, capture_output=True, timeout=_GLOBALS_SECONDS, check=True)
+        except subprocess.SubprocessError:
+            return None
     with PieceWriter(store, folder, GLOBALS + seal.suffix) as writer:
         seal.write(iter([dumped.stdout]), writer)
     return writer.pieces[0]

@@ -17,7 +17,7 @@ from blocks.postgres.connection import libpq_environment
 from blocks.postgres.dump import Dump
 from blocks.postgres.programs import Programs
 from blocks.postgres.scratch import scratch_folder
-from blocks.postgres.snapshot import Snapshot, Table
+from blocks.postgres.snapshot import COPY_OPTIONS, Snapshot, Table
 from tasks.ledger import current_run
 
 END_OF_ROWS = b"\\.\n\n\n"
@@ -149,4 +149,5 @@ def dump_into(
         scratch_folder("dump") as folder,
         libpq_environment(source.url, current_run().id, source.database) as environment,
     ):
+        environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} {COPY_OPTIONS}".strip()
         Dump(folder / "archive", sink, on_look).run(source.programs, environment, options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import LiteralString
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -15,6 +16,12 @@ NOT_OF_LIBPQ = frozenset(
     {"schema", "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size", "sslaccept"}
 )
 """What Prisma and other tools write into a URL and the server's own library refuses."""
+
+_NO_TIMEOUT_BETWEEN_STATEMENTS: LiteralString = (
+    "SELECT set_config(name, '0', false) FROM pg_settings"
+    " WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"
+)
+"""A snapshot is held open, idle, for as long as the dump takes. Older servers do not know all of these."""
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -54,6 +61,7 @@ def connect(url: str, purpose: str, database: str = "", statement_seconds: float
     try:
         connection = psycopg.connect(make_conninfo("", **conninfo), autocommit=True)
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{int(statement_seconds * 1000)}"])
+        connection.execute(_NO_TIMEOUT_BETWEEN_STATEMENTS)
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
     except psycopg.Error as error:
         raise Unreachable(f"The database does not answer ({type(error).__name__}: {_reason(error)}).") from None

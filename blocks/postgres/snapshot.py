@@ -19,9 +19,12 @@ COPY_SETTINGS = (
     "SET synchronize_seqscans = off",
     "SET row_security = off",
     "SET bytea_output = hex",
+    "SET timezone = UTC",
     "SET search_path = ''",
 )
 """As pg_dump sets them: the same rows must come out as the same bytes."""
+COPY_OPTIONS = "-c timezone=UTC -c bytea_output=hex"
+"""What pg_dump leaves as the database or the role has it. As the session's options they are stronger than those."""
 
 
 class Table(NamedTuple):
@@ -81,8 +84,16 @@ class Snapshot:
         return states
 
     def read_text(self, query: str) -> str:
-        """The first value of a query that the environment gives; empty without a row."""
-        row = self._connection.execute(query.encode()).fetchone()
+        """The first value of a query that the environment gives; empty without a row.
+
+        It is asked with the search path that the role has. Raises BackstopError when it cannot be asked.
+        """
+        try:
+            with self._connection.transaction():
+                self._connection.execute("SET LOCAL search_path TO DEFAULT")
+                row = self._connection.execute(query.encode()).fetchone()
+        except psycopg.ProgrammingError as error:
+            raise BackstopError(f"A query could not be asked: {_reason(error)}.", "Nothing was changed.") from None
         return str(row[0]) if row else ""
 
     def has_table(self, name: str) -> bool:
@@ -110,8 +121,14 @@ def open_snapshot(url: str, purpose: str, database: str = "") -> Iterator[Snapsh
                 f"The database refuses: {error.diag.message_primary}.",
                 "Give the role of the environment's backups the privileges of docs/database-roles.md.",
             ) from None
-        except psycopg.Error as error:
+        except psycopg.OperationalError as error:
             raise Unreachable(f"The database went away ({type(error).__name__}).") from None
+        except psycopg.Error as error:
+            raise BackstopError(f"The database cannot be read: {_reason(error)}.") from None
+
+
+def _reason(error: psycopg.Error) -> str:
+    return error.diag.message_primary or type(error).__name__
 
 
 _TABLES: LiteralString = """

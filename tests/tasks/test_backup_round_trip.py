@@ -29,7 +29,7 @@ def restored(practice: Practice, backup: Backup) -> Iterator[Target]:
 
 
 MUTATIONS = {
-    "UPDATE customer SET done = 9 WHERE id = 77": "public.customer has the 502 rows that it had, but not their content.",
+    "UPDATE customer SET done = 9 WHERE id = 7": "public.customer has the 502 rows that it had, but not their content.",
     "UPDATE large SET content = content || ' ' WHERE id = 7": "public.large has the 100 rows that it had, but not their"
     " content.",
     "DELETE FROM no_key WHERE ctid = '(0,1)'": "public.no_key has 29 rows; it had 30.",
@@ -117,6 +117,41 @@ def test_without_recipients_it_is_compressed_only(empty: Practice) -> None:
     backup = empty.back_up()
     assert {piece.name for piece in backup.manifest.pieces} == {"files.tar.zst", "globals.sql.zst"}
     assert empty.verify(backup) == []
+
+
+HABITS = {
+    "timezone": "Asia/Tokyo",
+    "bytea_output": "escape",
+    "datestyle": "German",
+    "intervalstyle": "iso_8601",
+    "extra_float_digits": "-3",
+    "idle_in_transaction_session_timeout": "50ms",
+    "lock_timeout": "1min",
+    "search_path": "elsewhere",
+}
+
+
+def test_what_a_database_is_set_to_changes_nothing(empty: Practice) -> None:
+    empty.execute(
+        "CREATE TABLE habit AS SELECT now() AS at, '\\xff00'::bytea AS raw, pi() AS pi, interval '1 day' AS day"
+    )
+    for name, value in HABITS.items():
+        empty.execute(f"ALTER DATABASE {empty.database} SET {name} = '{value}'")
+    assert empty.verify(empty.back_up()) == []
+
+
+@ON_ONE_VERSION
+def test_the_revision_is_asked_as_the_application_would(empty: Practice) -> None:
+    empty.execute("CREATE SCHEMA app; CREATE TABLE app.migrations AS SELECT 'r7' AS revision")
+    empty.execute(f"ALTER DATABASE {empty.database} SET search_path = app")
+    empty.environment = empty.describe(revision_sql="SELECT max(revision) FROM migrations")
+    assert empty.back_up().manifest.schema_revision == "r7"
+    empty.environment = empty.describe(revision_sql="SELECT revision FROM nowhere")
+    with pytest.raises(BackstopError, match='relation "nowhere" does not exist'):
+        empty.back_up()
+    empty.environment = empty.describe(revision_sql="DELETE FROM migrations RETURNING revision")
+    with pytest.raises(BackstopError, match="read-only transaction"):
+        empty.back_up()
 
 
 def test_rows_that_the_role_may_not_read_fail_the_backup_and_leave_none(empty: Practice) -> None:
