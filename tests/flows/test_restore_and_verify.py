@@ -26,10 +26,18 @@ def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
     shop.drop_others()
 
 
-@pytest.fixture
-def backup(shop: ShopDatabase) -> str:
+@pytest.fixture(scope="module")
+def shared_backup(shared_stack: RunningStack) -> str:
+    shared_stack.run("up")
+    shop = ShopDatabase(shared_stack)
     shop.write_task("from before the backup")
     return shop.back_up()
+
+
+@pytest.fixture
+def backup(stack: RunningStack, shared_backup: str) -> str:
+    """Proven, and the same for all these tests."""
+    return shared_backup
 
 
 def restore(shop: ShopDatabase, **parameters: object) -> dict[str, object]:
@@ -85,12 +93,16 @@ def test_a_loss_that_nobody_accepted_refuses(shop: ShopDatabase, backup: str) ->
 def test_a_damaged_backup_changes_nothing(shop: ShopDatabase, backup: str) -> None:
     folder = shop.stack.folder / "backups" / ENVIRONMENT / backup
     archive = next(folder.glob("files.tar*"))
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
+    whole = archive.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    archive.write_bytes(damaged)
     before, rows = shop.read(), shop.rows()
 
-    result = restore(shop, backup=backup, accept_loss=EVERYTHING)
+    try:
+        result = restore(shop, backup=backup, accept_loss=EVERYTHING)
+    finally:
+        archive.write_bytes(whole)
 
     assert (result["ending"], result["exit_code"]) == ("Rolled back", 3), result["message"]
     assert "files.tar" in str(result["message"])
@@ -170,7 +182,6 @@ def test_undo_restore_switches_back_and_refuses_to_lose_what_was_written(shop: S
     [
         ({"backup": "20200101T000000Z-00000000"}, "Parameter 'backup'"),
         ({"backup": "../../etc/passwd"}, "Parameter 'backup'"),
-        ({"at": "yesterday"}, "Parameter 'at'"),
         ({"at": "2001-01-01T00:00Z"}, "no proven backup at or before 2001-01-01"),
     ],
 )
