@@ -31,9 +31,9 @@ class Backup(NamedTuple):
 
     @property
     def is_proven(self) -> bool:
-        """Whether the newest full verification passed."""
+        """Whether the newest full verification passed, and nothing was found since."""
         full = [proof for proof in self.proofs if proof.kind == "full"]
-        return bool(full) and full[-1].passed
+        return bool(full) and full[-1].passed and self.proofs[-1].passed
 
 
 class Catalogue(NamedTuple):
