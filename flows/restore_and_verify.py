@@ -15,7 +15,7 @@ from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import current_run, phase
+from tasks.ledger import phase
 from tasks.notice import announce
 from tasks.restore import (
     NamesBefore,
@@ -115,8 +115,7 @@ def undo_restore(
                     stop_writes(environment, before.new_oid)
                     _require_nothing_written(environment, before, accept_loss)
                 with phase("switch back"):
-                    aside = f"{before.live[:39]}_aside_{current_run().id.replace('-', '')[:8]}"
-                    switch_back(environment, before, aside)
+                    switch_back(environment, before)
         open_database(environment, before.live_oid, before.may_connect)
         verify_answers(environment.service)
     return f"{before.live} is the database of before the restore of {before.backup} again."

@@ -46,6 +46,9 @@ class NamesBefore(BaseModel):
     live_oid: int
     new_oid: int
     kept: str
+    """What the live one is called after the switch."""
+    new: str
+    """What the new one is called before it, and again after a switch back."""
     backup: str
     may_connect: list[str]
     """Who may connect to the live one; empty text: everybody."""
@@ -57,6 +60,7 @@ def names_before(plan: RestorePlan, created: Database) -> NamesBefore:
         live_oid=plan.live.oid,
         new_oid=created.oid,
         kept=plan.kept_name,
+        new=plan.new_name,
         backup=plan.backup.id,
         may_connect=sorted(plan.live.may_connect),
     )
@@ -155,8 +159,8 @@ def switch_databases(environment: Environment, before: NamesBefore) -> None:
     retry_delay_seconds=1,
     retry_condition_fn=is_passing,
 )
-def switch_back(environment: Environment, before: NamesBefore, aside: str) -> None:
-    """The database of before takes its name back; the restored one is kept as `aside`."""
+def switch_back(environment: Environment, before: NamesBefore) -> None:
+    """Both databases are called again what they were called before the switch."""
     with _connected(environment) as connection:
         bearer = require_database(connection, before.live)
         if bearer.oid == before.live_oid:
@@ -166,7 +170,7 @@ def switch_back(environment: Environment, before: NamesBefore, aside: str) -> No
             raise _not_explained(before, bearer)
         with effect("switch databases back", **before.model_dump()):
             _quiet(connection, bearer)
-            _translated(lambda: rename_pair(connection, (before.live, aside), (old.name, before.live)))
+            _translated(lambda: rename_pair(connection, (before.live, before.new), (old.name, before.live)))
 
 
 def is_switched(environment: Environment, before: NamesBefore) -> bool:
