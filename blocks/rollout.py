@@ -50,8 +50,9 @@ class Rollout(Block):
         description="`platform`: Backstop starts it. `tag`: pushing the tag makes CI deploy it.",
     )
     least_free_disk_mb: int = Field(default=500, ge=0, description="Free disk that the platform must have.")
-    backup_folder: str | None = Field(default=None, description="Folder that holds the environment's backups.")
-    backup_hours: float = Field(default=24, gt=0, le=24 * 365, description="Age of the newest backup at the most.")
+    backup_hours: float | None = Field(
+        default=None, gt=0, le=24 * 365, description="Age of the newest backup at the most; none: nobody asks."
+    )
     freezes: list[Freeze] = Field(default_factory=list, description="When nothing is deployed.")
 
     @field_validator("steps")

@@ -1,9 +1,7 @@
 """What must hold before a release is deployed: one line of the plan each. Nothing is changed."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -11,7 +9,7 @@ from blocks.environment import Environment, load_environment
 from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection
 from blocks.ledger.fence import read_holder
-from blocks.reference import resolve
+from tasks.catalogue import read_catalogue
 from tasks.ledger import current_run
 from tasks.traffic import read_main_release
 
@@ -46,8 +44,9 @@ def check_prerequisites(
         lines.append(_line("staging ran it", lambda: _ran_in(rollout.staging or "", version)))
     if environment.source.ci_url and commit:
         lines.append(_line("CI green", lambda: _ci_green(environment, commit)))
-    if rollout.backup_folder:
-        lines.append(_line("backup recent", lambda: _backup_recent(environment)))
+    hours = rollout.backup_hours
+    if hours:
+        lines.append(_line("backup recent", lambda: _backup_recent(environment, hours)))
     return lines
 
 
@@ -117,24 +116,14 @@ def _ci_green(environment: Environment, commit: str) -> str:
     return f"every check of {commit[:10]} is green"
 
 
-def _backup_recent(environment: Environment) -> str:
-    times = _read_backup_times(Path(resolve(environment.rollout.backup_folder or "")))
+def _backup_recent(environment: Environment, allowed: float) -> str:
+    """A backup that says that it was taken in the future says nothing."""
+    limit = datetime.now(UTC) + CLOCK_DIFFERENCE
+    backups = read_catalogue(environment).backups
+    times = [one.manifest.taken_at for one in backups if one.manifest.kind == "full" and one.manifest.taken_at <= limit]
     if not times:
         raise BackstopError("there is no complete backup")
-    hours, allowed = (datetime.now(UTC) - max(times)) / timedelta(hours=1), environment.rollout.backup_hours
+    hours = (datetime.now(UTC) - max(times)) / timedelta(hours=1)
     if hours > allowed:
         raise BackstopError(f"the newest is {hours:.1f} h old; {allowed:g} h are allowed")
     return f"{max(hours, 0):.1f} h old"
-
-
-def _read_backup_times(folder: Path) -> list[datetime]:
-    """When each complete backup was taken. One whose manifest says no credible time is none."""
-    times = []
-    for manifest in folder.glob("*/manifest.json"):
-        try:
-            taken_at = datetime.fromisoformat(json.loads(manifest.read_text())["taken_at"])
-            if taken_at <= datetime.now(UTC) + CLOCK_DIFFERENCE:
-                times.append(taken_at)
-        except (OSError, ValueError, LookupError, TypeError):  # TypeError: a time without a zone, too
-            continue
-    return times

@@ -59,6 +59,7 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.complete = threading.Event()
+        self.read_bytes = 0
         self._failed = False
 
     def fail(self) -> None:
@@ -75,7 +76,8 @@ class GrowingFile:
                     raise DumpFailed("The dump was given up before this file was complete.")
                 if chunk:
                     yield chunk
-                    _give_back(file.fileno(), file.tell())
+                    self.read_bytes = file.tell()
+                    _give_back(file.fileno(), self.read_bytes)
                 elif complete:
                     break
                 else:
@@ -121,27 +123,27 @@ class Dump:
             ended = not child.is_running()
             if ended and child.process.returncode:
                 raise DumpFailed(f"pg_dump failed: {child.read_complaint()}")
-            used = self._look(None if ended else child.process.pid, readers)
+            unread = self._look(None if ended else child.process.pid, readers)
             for task in self._tasks:
                 if task.done() and task.exception():
                     task.result()
             if ended:
                 return
-            if stopped != (used > (CONTINUE_BELOW_BYTES if stopped else STOP_ABOVE_BYTES)):
+            if stopped != (unread > (CONTINUE_BELOW_BYTES if stopped else STOP_ABOVE_BYTES)):
                 stopped = not stopped
                 child.signal(signal.SIGSTOP if stopped else signal.SIGCONT)
             self._on_look()
             time.sleep(_LOOK_SECONDS)
 
     def _look(self, writer: int | None, readers: ThreadPoolExecutor) -> int:
-        """Hand over what has become large or complete; returns the bytes that the directory takes on disk."""
-        used, entries = 0, _scan(self._folder)
+        """Hand over what has become large or complete; returns how many bytes could be read and were not."""
+        unread, entries = 0, _scan(self._folder)
         still_open = _open_files(writer) if writer else set()  # after the files were listed, or a new one looks closed
         for entry in entries:
             file = self._files.setdefault(entry.name, GrowingFile(Path(entry.path)))
             with suppress(FileNotFoundError):
                 status = entry.stat()
-                used += status.st_blocks * 512
+                unread += status.st_size - file.read_bytes if entry.name != CONTENTS else 0
                 if entry.name not in self._taken and status.st_size > LARGE_BYTES:
                     self._taken.add(entry.name)
                     self._tasks.append(readers.submit(self._sink.take_large, entry.name, file.chunks()))
@@ -150,7 +152,7 @@ class Dump:
                 if entry.name not in self._taken:
                     self._taken.add(entry.name)
                     self._hand_over_small(file)
-        return used
+        return unread
 
     def _hand_over_small(self, file: GrowingFile) -> None:
         with self._small_changed:

@@ -1,10 +1,9 @@
 """Each line of a deploy's prerequisites, met and unmet."""
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -17,11 +16,13 @@ from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Freeze, Rollout
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
+from blocks.stores.directory import DirectoryStore
 from tasks import prerequisite
 from tasks.ledger import Run
 from tasks.prerequisite import Prerequisite, check_prerequisites
 from tests.blocks.sources.test_ci_checks import COMMIT, check_run, pages_of
 from tests.ledger_database import LedgerDatabase
+from tests.tasks.catalogues import manifest_of
 from tests.tasks.small_service import SmallService, status
 
 HOUR = timedelta(hours=1)
@@ -152,15 +153,19 @@ def test_ci(describe: Describe, platform: SmallService) -> None:
 
 
 class Backups:
+    """A store, as others left it."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir()
 
-    def add(self, name: str, taken_at: object) -> None:
-        self.write(name, json.dumps({"taken_at": taken_at}))
+    def add(self, taken_at: datetime, kind: Literal["full", "schema-only"] = "full") -> None:
+        manifest = manifest_of(taken_at, kind)
+        self.write(manifest.id, manifest.model_dump_json())
 
     def write(self, name: str, manifest: str) -> None:
-        (self.folder / name).mkdir(parents=True)
-        (self.folder / name / "manifest.json").write_text(manifest)
+        (self.folder / "shop" / name).mkdir(parents=True)
+        (self.folder / "shop" / name / "manifest.json").write_text(manifest)
 
 
 @pytest.fixture
@@ -169,53 +174,39 @@ def backups(tmp_path: Path) -> Backups:
 
 
 @pytest.fixture
-def with_backups(describe: Describe, backups: Backups, monkeypatch: pytest.MonkeyPatch) -> Environment:
-    monkeypatch.setenv("BACKUPS", str(backups.folder))
-    return describe(backup_folder="${BACKUPS}", backup_hours=24)
+def with_backups(describe: Describe, backups: Backups) -> Environment:
+    environment = describe(backup_hours=24)
+    environment.store = DirectoryStore(folder=str(backups.folder))
+    return environment
 
 
-def test_no_folder_of_backups(with_backups: Environment) -> None:
+def test_no_backup(with_backups: Environment) -> None:
     assert_line(look(with_backups, "backup recent"), False, "no complete backup")
 
 
 def test_the_newest_backup_counts(with_backups: Environment, backups: Backups) -> None:
-    backups.add("old", (now() - 30 * HOUR).isoformat())
+    backups.add(now() - 30 * HOUR)
     assert_line(look(with_backups, "backup recent"), False, "30.0 h old; 24 h are allowed")
-    backups.add("new", (now() - 2 * HOUR).isoformat())
-    backups.add("older", (now() - 300 * HOUR).isoformat())
+    backups.add(now() - 2 * HOUR)
+    backups.add(now() - 300 * HOUR)
     assert_line(look(with_backups, "backup recent"), True, "2.0 h old")
 
 
-def test_a_backup_without_its_manifest_is_none(with_backups: Environment, backups: Backups) -> None:
-    (backups.folder / "cut-off").mkdir(parents=True)
-    (backups.folder / "cut-off" / "data").write_text("much")
+def test_what_is_no_whole_backup_does_not_count(with_backups: Environment, backups: Backups) -> None:
+    (backups.folder / "shop" / "20261121T020000Z-01234567").mkdir(parents=True)
+    (backups.folder / "shop" / "20261121T020000Z-01234567" / "files.tar.zst").write_text("much")
+    backups.write("20261121T030000Z-01234567", '{"taken_at": "2026-11-21T03:00:00+00:00"}')
+    backups.add(now() - HOUR, "schema-only")
+    backups.add(now() + 300 * HOUR)
     assert_line(look(with_backups, "backup recent"), False, "no complete backup")
 
 
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        *("", "{", "[]", "null", "{}", '{"taken_at": null}', '{"taken_at": 5}', '{"taken_at": "yesterday"}'),
-        '{"taken_at": "2026-11-21T00:00:00"}',
-        '{"taken_at": "2999-01-01T00:00:00+00:00"}',
-    ],
-    ids=["empty", "cut", "list", "null", "none", "null time", "number", "word", "no zone", "future"],
-)
-def test_a_manifest_that_says_no_time_is_no_backup(with_backups: Environment, backups: Backups, manifest: str) -> None:
-    backups.write("strange", manifest)
-    assert_line(look(with_backups, "backup recent"), False, "no complete backup")
-    backups.add("good", (now() - HOUR).isoformat())
-    assert_line(look(with_backups, "backup recent"), True, "1.0 h old")
-
-
-def test_a_manifest_that_cannot_be_read_is_no_backup(with_backups: Environment, backups: Backups) -> None:
-    (backups.folder / "strange" / "manifest.json").mkdir(parents=True)
-    assert_line(look(with_backups, "backup recent"), False, "no complete backup")
-
-
-def test_a_folder_that_is_not_named(with_backups: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BACKUPS")
-    assert_line(look(with_backups, "backup recent"), False, "${BACKUPS}")
+def test_a_store_that_is_not_named_or_not_there(
+    with_backups: Environment, backups: Backups, describe: Describe
+) -> None:
+    assert_line(look(describe(backup_hours=24), "backup recent"), False, "has no backup store")
+    backups.folder.rmdir()
+    assert_line(look(with_backups, "backup recent"), False, "is not there")
 
 
 @pytest.fixture
