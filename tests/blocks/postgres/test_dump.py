@@ -66,12 +66,13 @@ def test_many_tables_arrive_each_once(workshop: Workshop) -> None:
 
 
 def test_a_long_table_of_contents_is_handed_over_whole(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dump, "LARGE_BYTES", 1000)
-    workshop.execute("CREATE TABLE word (text text)")
+    for limit in ("LARGE_BYTES", "STOP_ABOVE_BYTES", "CONTINUE_BELOW_BYTES"):
+        monkeypatch.setattr(dump, limit, 1000)
+    workshop.execute("CREATE TABLE word (text text); CREATE TABLE other (text text)")
     sink = Kept()
     workshop.dump(sink)
     assert sink.small["toc.dat"].startswith(b"PGDMP")
-    assert len(sink.small["toc.dat"]) > 1000
+    assert len(sink.small["toc.dat"]) > 2000
 
 
 def test_a_slow_sink_stops_pg_dump_and_keeps_the_disk_free(workshop: Workshop) -> None:
@@ -88,6 +89,16 @@ def test_a_slow_sink_stops_pg_dump_and_keeps_the_disk_free(workshop: Workshop) -
     assert sink.was_stopped.is_set()
     assert sink.size > 159_000_000
     assert STOP_ABOVE_BYTES / 2 < max(used) < 100_000_000
+
+
+def test_a_file_system_that_gives_nothing_back_only_takes_more_disk(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "_give_back", lambda descriptor, up_to: None)
+    workshop.fill(120)
+    sink = Kept()
+    workshop.dump(sink)
+    assert sum(map(len, sink.large.values())) > 119_000_000
 
 
 @pytest.mark.parametrize("sink", [FailingAtLarge(), FailingAtSmall()], ids=["large", "small"])
