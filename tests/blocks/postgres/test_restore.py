@@ -1,5 +1,6 @@
 """pg_restore from files that come through pipes: whoever fails is named, and nothing waits for ever."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from blocks.errors import BackupIsBad
 from blocks.postgres.connection import libpq_environment
 from blocks.postgres.restore import Feed, RestoreFailed, restore
-from tests.blocks.postgres.workshop import Kept, Workshop
+from tests.blocks.platforms.waiting import eventually
+from tests.blocks.postgres.workshop import Kept, Workshop, children_at_work
 
 Target = tuple[str, dict[str, str]]
 
@@ -74,6 +76,22 @@ def test_a_feed_that_fails_is_the_reason_that_is_told(workshop: Workshop, kept: 
 
     with pytest.raises(BackupIsBad, match="the digest differs"):
         restore_from(workshop, kept, feeds_of(kept, first=fail), lambda: None)
+
+
+def test_a_feed_that_fails_is_told_also_when_pg_restore_was_content(workshop: Workshop, kept: Kept) -> None:
+    looking = threading.Event()
+
+    def fail_late(write: Callable[[bytes], object]) -> None:
+        write(kept.large[sorted(kept.large)[0]])
+        looking.wait(20)
+        raise BackupIsBad("the digest differs")
+
+    def look_away() -> None:
+        looking.set()
+        eventually(lambda: not children_at_work("pg_restore"))
+
+    with pytest.raises(BackupIsBad, match="the digest differs"):
+        restore_from(workshop, kept, feeds_of(kept, first=fail_late), look_away)
 
 
 def test_a_pg_restore_that_fails_is_told_in_its_words(workshop: Workshop, kept: Kept) -> None:

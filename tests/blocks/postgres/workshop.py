@@ -50,6 +50,7 @@ class Workshop(NamedTuple):
         return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.exists())
 
 
-def dumps_under_way() -> list[psutil.Process]:
-    """pg_dump's processes below this one."""
-    return [child for child in psutil.Process(os.getpid()).children(recursive=True) if child.name() == "pg_dump"]
+def children_at_work(program: str) -> list[psutil.Process]:
+    """Processes of that name below this one, which have not ended."""
+    below = psutil.Process(os.getpid()).children(recursive=True)
+    return [child for child in below if child.name() == program and child.status() != psutil.STATUS_ZOMBIE]
