@@ -4,12 +4,12 @@ import hashlib
 from datetime import datetime
 from typing import NamedTuple
 
-from blocks.stores.directory import DirectoryStore
 from pydantic import ValidationError
 
 from blocks.environment import Environment
 from blocks.errors import BackupIsBad, BadParameter, Refused
 from blocks.manifest import ID, Manifest, Proof
+from blocks.stores.directory import DirectoryStore
 from blocks.stores.interface import Store
 
 MANIFEST = "manifest.json"

@@ -58,11 +58,11 @@ def test_it_can_take_every_step_of_a_restore_and_of_its_undo(practice: Practice)
         assert practice.server.execute(words, practice.database) == [("x",)]
 
         stop_writes.fn(practice.environment, created.oid)
-        switch_back.fn(practice.environment, before, aside=f"{practice.database}_aside")
+        switch_back.fn(practice.environment, before)
         open_database.fn(practice.environment, before.live_oid, before.may_connect)
         assert practice.server.execute(words, practice.database) == [("x",), ("since",)]
         assert run.failed_undos == []
-    practice.server.execute(f"DROP DATABASE {practice.database}_aside")
+    practice.server.execute(f"DROP DATABASE {before.new}")
 
 
 def test_it_is_no_superuser_and_reaches_no_other_database(practice: Practice) -> None:
