@@ -52,6 +52,9 @@ class Backups(Block):
         description="Reference to the URL of a server for proofs, where a role may create databases; only needed"
         " where no PostgreSQL on the worker's machine has the extensions of the data.",
     )
+    import_folder: str = Field(
+        default="", description="Folder of the worker from which dumps that others made may be imported; none: none."
+    )
     rpo_minutes: float = Field(default=1440, gt=0, description="How much time of writes may be lost at the most.")
     proof_days: float = Field(default=7, gt=0, description="How old the newest proven backup may become.")
     keep_daily: int = Field(default=7, ge=0, description="Newest backup of each of the last so many days.")

@@ -143,9 +143,12 @@ def publish_backup_plan(plan: BackupPlan) -> None:
 
 # Never repeated by itself: a new attempt is a new backup, with a snapshot of its own.
 @task(name="Write backup", cache_policy=NO_CACHE)
-def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
-    """Dump, seal and store the database, then the manifest. Raises BackstopError; then there is no backup."""
-    began, url = time.monotonic(), backup_url(environment)
+def write_backup(environment: Environment, plan: BackupPlan, url: str = "") -> Manifest:
+    """Dump, seal and store the database, then the manifest. Raises BackstopError; then there is no backup.
+
+    `url`: another database than the environment's, that holds what its data shall be.
+    """
+    began, url = time.monotonic(), url or backup_url(environment)
     progress = TransferProgress(f"Backing up {plan.environment}", plan.expected_bytes)
     with open_snapshot(url, current_run().id) as snapshot:
         facts = snapshot.read_facts()
@@ -157,7 +160,8 @@ def write_backup(environment: Environment, plan: BackupPlan) -> Manifest:
         # No effect yet: without its manifest, what is written is no backup, and is swept.
         sequences = snapshot.read_sequences()  # before the dump: other than rows, they go on meanwhile
         revision = _read_revision(environment, snapshot)
-        globals_ = _write_globals(sink, programs, url, store_of(environment), folder, seal)
+        own = url == backup_url(environment)
+        globals_ = _write_globals(programs, url, store_of(environment), folder, seal) if own else None
         source = Source(url, programs)
         dump_into(sink, source, snapshot, plan.schema_only, lambda: progress.show(sink.bytes_read))
         manifest = Manifest(
@@ -235,9 +239,7 @@ def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
     current_run().record("backup complete", backup=manifest.id, manifest_sha256=digest)
 
 
-def _write_globals(
-    sink: ArchiveSink, programs: Programs, url: str, store: Store, folder: str, seal: Seal
-) -> Piece | None:
+def _write_globals(programs: Programs, url: str, store: Store, folder: str, seal: Seal) -> Piece | None:
     """None where the role may not read them, or the server takes too long; a restore then needs roles that exist."""
     with libpq_environment(url, current_run().id) as environment:
         command = [programs.path("pg_dumpall"), "--globals-only", "--no-role-passwords", "--no-password"]

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 _COMPLAINT_BYTES = 2_000
@@ -39,17 +39,18 @@ def running(
     environment: dict[str, str],
     user: str | None = None,
     ended_with: signal.Signals = signal.SIGKILL,
+    source: int = subprocess.DEVNULL,
 ) -> Iterator[Child]:
-    """The program, without input or output. It is ended, with its own children, on the way out.
+    """The program, its output thrown away. It is ended, with its own children, on the way out.
 
-    `ended_with`: what it gets when this process is killed.
+    `ended_with`: what it gets when this process is killed. `source`: its input, as for Popen.
     """
     with tempfile.TemporaryFile() as complaints, _lifeline() as lifeline:
         process = subprocess.Popen(
             list(command),
             env=environment,
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
             process_group=0,
@@ -65,6 +66,9 @@ def running(
             child.signal(signal.SIGCONT)
             child.signal(signal.SIGKILL)
             process.wait()
+            if process.stdin:
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
 
 
 @contextmanager
