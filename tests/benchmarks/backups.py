@@ -102,7 +102,7 @@ class Bench:
             environment |= {"S3_BUCKET": self.bucket, **self.s3.secrets(), "TRANSFER": " ".join(UPLOAD)}
             environment |= {"FILE": str(self.folder / "dump"), "PYTHONPATH": os.getcwd()}
             subprocess.run(
-                ["bash", "-o", "pipefail", "-ec", f'trap \'rm -f "$FILE"\' EXIT; {line}'],
+                ["bash", "-o", "pipefail", "-ec", f"trap 'rm -f \"$FILE\"' EXIT; {line}"],
                 env=environment,
                 check=True,
                 stdout=subprocess.DEVNULL,
@@ -202,9 +202,7 @@ def show(console: Console, title: str, costs: dict[str, list[Cost]]) -> None:
             f"{median(cost.scratch for cost in runs):.0f}",
             f"{first / seconds:.1f}",
         )
-    table.caption = (
-        f"Medians of {ROUNDS}, in turns (lowest–highest). CPU and memory: the client's, not the servers'."
-    )
+    table.caption = f"Medians of {ROUNDS}, in turns (lowest–highest). CPU and memory: the client's, not the servers'."
     console.print(table)
 
 
