@@ -47,7 +47,8 @@ class TestDeath:
         release = own.platform.start_release(builds[0].version, builds[0].commit, "run")
         own.kill()
         own.begin()
-        eventually(lambda: read(own, release.id).state == "running")
+        eventually(lambda: read(own, release.id).state != "starting")
+        assert read(own, release.id).state == "running", read(own, release.id).detail
         assert len(own.stubs()) == 1
 
     def test_a_stop_that_takes_long_goes_on_after_the_answer(self, own: Daemon, builds: list[Build]) -> None:
