@@ -12,6 +12,7 @@ from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.ledger import ArmedUndo, current_run, end_dead_runs, read_armed_undos
+from tasks.leftovers import end_leftovers
 from tasks.notice import announce
 
 
@@ -26,6 +27,7 @@ def recover(
         left = read_armed_undos(run.connection, environment.environment)
         if not left:
             return f"Nothing is armed in {environment.environment}."
+        end_leftovers(environment, sorted({undo.run_id for undo in left}))
         for undo in left:
             run.acts_for = undo.run_id
             carry_out(run, undo.id, _flow_of(undo), _in_words(undo), undo.parameters)

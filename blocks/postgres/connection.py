@@ -26,6 +26,11 @@ _NO_TIMEOUT_BETWEEN_STATEMENTS: LiteralString = (
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
+def application_name(purpose: str) -> str:
+    """How a session is recognised on the server; for a run, its id is the purpose."""
+    return f"backstop {purpose}"[:63]
+
+
 def read_conninfo(url: str) -> dict[str, str]:
     """Host, port, user, password, dbname … of a URL or keyword string. Raises Refused without quoting it."""
     try:
@@ -53,7 +58,7 @@ def connect(url: str, purpose: str, database: str = "", statement_seconds: float
         **read_conninfo(url),
         **({"dbname": database} if database else {}),
         "connect_timeout": str(CONNECT_SECONDS),
-        "application_name": f"backstop {purpose}"[:63],
+        "application_name": application_name(purpose),
         "keepalives_idle": "10",
         "keepalives_interval": "5",
         "keepalives_count": "3",
@@ -92,7 +97,7 @@ def libpq_environment(url: str, purpose: str, database: str = "") -> Iterator[di
             **{variable: conninfo[name] for name, variable in names.items() if name in conninfo},
             **({"PGDATABASE": database} if database else {}),
             "PGPASSFILE": str(passfile),
-            "PGAPPNAME": f"backstop {purpose}"[:63],
+            "PGAPPNAME": application_name(purpose),
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
         }
 

@@ -121,11 +121,27 @@ def open_to(connection: Connection, database: Database, grantees: set[str]) -> N
             connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(name, _grantee(grantee)))
 
 
+def end_sessions_of(connection: Connection, application_names: list[str]) -> int:
+    """End the sessions of these names, wherever on the server; returns how many there were.
+
+    Raises psycopg's InsufficientPrivilege.
+    """
+    ended = connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
+        [application_names],
+    )
+    return ended.rowcount
+
+
 def end_sessions(connection: Connection, database: Database) -> list[str]:
-    """End every session in the database but this one; returns who could not be ended, as `user (application)`."""
+    """End every session in the database but this one; returns who could not be ended, as `user (application)`.
+
+    A session is somebody's. What kind of process it is, the server tells only to those who may know.
+    """
     rows = connection.execute(
         "SELECT usename, application_name, pid FROM pg_stat_activity"
-        " WHERE datid = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        " WHERE datid = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
         [database.oid],
     ).fetchall()
     left = []
@@ -139,8 +155,7 @@ def end_sessions(connection: Connection, database: Database) -> list[str]:
 
 def count_sessions(connection: Connection, database: Database) -> int:
     row = connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datid = %s AND pid <> pg_backend_pid()"
-        " AND backend_type IN ('client backend', 'walsender')",
+        "SELECT count(*) FROM pg_stat_activity WHERE datid = %s AND pid <> pg_backend_pid() AND usesysid IS NOT NULL",
         [database.oid],
     ).fetchone()
     return int(str(row[0])) if row else 0
