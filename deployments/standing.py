@@ -1,5 +1,6 @@
 """How every environment stands: its release, who holds it, what is armed, what waits for a human."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -23,6 +24,10 @@ class Standing(BaseModel):
     armed: list[str]
     needs_a_human: list[str]
     last_run: str
+    backups: str
+    """The newest one and the newest proof, as the trail has them; empty where none are kept."""
+    broken: list[str]
+    """Objectives that are not kept."""
 
 
 def read_standings() -> list[Standing]:
@@ -40,6 +45,7 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         " WHERE environment = %s ORDER BY started_at DESC LIMIT 1",
         [name],
     ).fetchone()
+    backups, broken = _read_backups(connection, name, document["data"])
     return Standing(
         environment=name,
         release=_read_release(document["data"]["service"]),
@@ -47,7 +53,35 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         armed=_undos(connection, name, "armed"),
         needs_a_human=_undos(connection, name, "failed"),
         last_run=f"{last['procedure']}: {last['ending']}, {last['started_at']:%Y-%m-%d %H:%M:%S %Z}" if last else "",
+        backups=backups,
+        broken=broken,
     )
+
+
+def _read_backups(connection: Connection, name: str, data: dict[str, Any]) -> tuple[str, list[str]]:
+    """What the trail has of them. The store itself is not asked: that would take seconds."""
+    if not data.get("store"):
+        return "", []
+    row = connection.execute(_AGES, [name]).fetchone() or {}
+    policy = data.get("backups", {})
+    objectives = {
+        "RPO": (row.get("backup"), timedelta(minutes=policy.get("rpo_minutes", 1440))),
+        "proof": (row.get("proof"), timedelta(days=policy.get("proof_days", 7))),
+    }
+    broken = [
+        f"{objective}: {_aged(age)}; {_hours(limit)} are allowed"
+        for objective, (age, limit) in objectives.items()
+        if not isinstance(age, timedelta) or age > limit
+    ]
+    return f"newest {_aged(row.get('backup'))}, proven {_aged(row.get('proof'))}", broken
+
+
+def _aged(age: object) -> str:
+    return f"{_hours(age)} ago" if isinstance(age, timedelta) else "never"
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:.1f} hours"
 
 
 def _undos(connection: Connection, name: str, state: str) -> list[str]:
@@ -68,3 +102,10 @@ def _read_release(service: dict[str, Any]) -> str:
         return str(httpx.get(url, timeout=_SECONDS, verify=trusted_certificates(), trust_env=False).json()["version"])
     except (BackstopError, httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
         return ""
+
+
+_AGES = """
+SELECT now() - max(at::timestamptz) FILTER (WHERE event = 'backup complete') AS backup,
+       now() - max(at::timestamptz) FILTER (WHERE detail->>'proof' = 'full' AND detail->>'passed' = 'true') AS proof
+FROM audit WHERE environment = %s AND event IN ('backup complete', 'backup verified')
+"""

@@ -11,7 +11,8 @@ from deployments.surroundings import use_stack_if_none
 
 HELP = (
     "Show the parts of the embedded stack, and how every environment stands: its release, who holds it, what is "
-    "armed, what needs a human. Exits with 1 when a part does not run, with 4 when an environment needs a human."
+    "armed, which objectives are broken, what needs a human. Exits with 1 when a part does not run, with 4 when an "
+    "environment needs a human."
 )
 
 
@@ -56,9 +57,12 @@ def _show(components: list[ComponentStatus], standings: list[Standing], trouble:
         print(f"\n{standing.environment:<16} {standing.release or 'says no version'}")
         print(f"{'':<16} last run   {standing.last_run or 'none'}")
         print(f"{'':<16} held by    {standing.held_by or 'nobody'}")
-        for name, undos in (("armed", standing.armed), ("HUMAN", standing.needs_a_human)):
-            for undo in undos:
-                print(f"{'':<16} {name:<10} {undo}")
+        if standing.backups:
+            print(f"{'':<16} backups    {standing.backups}")
+        lines = (("broken", standing.broken), ("armed", standing.armed), ("HUMAN", standing.needs_a_human))
+        for name, entries in lines:
+            for entry in entries:
+                print(f"{'':<16} {name:<10} {entry}")
     if trouble:
         print(f"\nThe environments cannot be read: {trouble}")
 

@@ -81,3 +81,14 @@ def test_an_unknown_one_is_refused_with_what_there_is(
     assert "Parameter 'backup' was" in result["message"]
     assert folder.name in result["message"]
     assert records.effects(result["run"]) == []
+
+
+def test_status_tells_how_old_backup_and_proof_are(stack: RunningStack, folder: Path) -> None:
+    stack.run_procedure("verify-backup", ENVIRONMENT, backup=folder.name)
+
+    _, shown = stack.try_to_run("status", "--json")
+
+    (standing,) = [one for one in json.loads(shown)["environments"] if one["environment"] == ENVIRONMENT]
+    assert standing["backups"].startswith("newest 0.")
+    assert ", proven 0." in standing["backups"]
+    assert standing["broken"] == []

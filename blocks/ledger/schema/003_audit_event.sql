@@ -1,0 +1,2 @@
+-- For what `status` asks of the trail.
+CREATE INDEX audit_event ON audit (environment, event);
