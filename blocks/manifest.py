@@ -60,17 +60,11 @@ class SequenceState(BaseModel):
         return went > 0 or (went == 0 and later.is_called >= self.is_called)
 
 
-class Manifest(BaseModel):
-    """Everything that a restore has to know, and everything that a proof compares."""
+class DatabaseFacts(BaseModel):
+    """The database as a whole, in the snapshot."""
 
-    format: Literal[1] = 1
-    id: str
-    environment: str
-    label: str = ""
-    kind: Literal["full", "schema-only"]
     taken_at: datetime
     """Of the snapshot, by the database's clock."""
-    finished_at: datetime
     wal_position: str
     database: str
     owner: str
@@ -80,14 +74,28 @@ class Manifest(BaseModel):
     locale_provider: str
     server_version: int
     """As 160014."""
+    database_bytes: int
+    """What it took on the server's disk."""
+    large_objects: int
+    extensions: dict[str, str]
+    roles: list[str]
+    """That own something or were granted something in it."""
+
+
+class Manifest(DatabaseFacts):
+    """Everything that a restore has to know, and everything that a proof compares."""
+
+    format: Literal[1] = 1
+    id: str
+    environment: str
+    label: str = ""
+    kind: Literal["full", "schema-only"]
+    finished_at: datetime
     dump_version: str
     backstop_version: str
     release: str
     """Version of the application that had the traffic; empty when nobody knew."""
     schema_revision: str
-    extensions: dict[str, str]
-    roles: list[str]
-    """That own something or were granted something in the database."""
     small_files: Piece
     """A tar of every file of the archive that has no piece of its own, toc.dat among them."""
     members: list[Member]
@@ -95,11 +103,8 @@ class Manifest(BaseModel):
     """Roles and tablespaces as SQL, without passwords."""
     tables: list[TableContent]
     sequences: list[SequenceState]
-    large_objects: int
     large_objects_sha256: str
     """Of all of them together; see tasks/database_content.py."""
-    database_bytes: int
-    """What the database took on the server's disk."""
     content_bytes: int
     """What the archive takes opened."""
     run_id: str

@@ -183,7 +183,7 @@ def write_backup(environment: Environment, plan: BackupPlan, url: str = "") -> M
             content_bytes=sink.bytes_read,
             run_id=current_run().id,
             seconds=round(time.monotonic() - began, 2),
-            **facts._asdict(),
+            **facts.model_dump(),
         )
         _write_manifest(store_of(environment), folder, manifest)
     progress.finish()

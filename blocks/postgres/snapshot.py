@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from blocks.errors import BackstopError, Unreachable
-from blocks.manifest import SequenceState
+from blocks.manifest import DatabaseFacts, SequenceState
 from blocks.postgres.connection import connect
 
 COPY_SETTINGS = (
@@ -34,24 +34,6 @@ class Table(NamedTuple):
     columns: list[str]
 
 
-class Facts(NamedTuple):
-    """What the manifest says of the database as a whole."""
-
-    taken_at: datetime
-    wal_position: str
-    database: str
-    owner: str
-    encoding: str
-    collation: str
-    character_type: str
-    locale_provider: str
-    server_version: int
-    database_bytes: int
-    large_objects: int
-    extensions: dict[str, str]
-    roles: list[str]
-
-
 class Snapshot:
     """A transaction that sees one moment, and whose snapshot others can take up by its `id`."""
 
@@ -59,16 +41,10 @@ class Snapshot:
         self._connection = connection
         self.id = str(self._one("SELECT pg_export_snapshot()"))
 
-    def read_facts(self) -> Facts:
-        (row,) = self._rows(
-            "SELECT now(),"
-            " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,"
-            " datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,"
-            " datlocprovider, current_setting('server_version_num')::int, pg_database_size(oid),"
-            " (SELECT count(*) FROM pg_largeobject_metadata) FROM pg_database WHERE datname = current_database()"
-        )
+    def read_facts(self) -> DatabaseFacts:
+        found = self._connection.cursor(row_factory=dict_row).execute(_FACTS).fetchone() or {}
         extensions = dict(self._rows("SELECT extname::text, extversion FROM pg_extension ORDER BY 1"))
-        return Facts._make([*row, extensions, [name for (name,) in self._rows(_ROLES)]])
+        return DatabaseFacts(**found, extensions=extensions, roles=[name for (name,) in self._rows(_ROLES)])
 
     def read_tables(self) -> list[Table]:
         """Every table that has rows of its own, partitions each for itself, sorted by name."""
@@ -130,6 +106,16 @@ def open_snapshot(url: str, purpose: str, database: str = "") -> Iterator[Snapsh
 def _reason(error: psycopg.Error) -> str:
     return error.diag.message_primary or type(error).__name__
 
+
+_FACTS: LiteralString = """
+SELECT now() AS taken_at,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text AS wal_position,
+       datname AS database, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
+       datcollate AS collation, datctype AS character_type, datlocprovider AS locale_provider,
+       current_setting('server_version_num')::int AS server_version, pg_database_size(oid) AS database_bytes,
+       (SELECT count(*) FROM pg_largeobject_metadata) AS large_objects
+FROM pg_database WHERE datname = current_database()
+"""
 
 _TABLES: LiteralString = """
 SELECT c.oid, n.nspname, c.relname, coalesce(columns, '{}')
