@@ -27,9 +27,9 @@ class Interface:
         self.page.wait_for_url("**/dashboard")
 
     def open_run_form(self, procedure: str) -> None:
-        """Deployments → the procedure's → Run → Custom run."""
+        """Deployments → the procedure's → Run → Custom run. The list is loaded anew: the page keeps an old one."""
         page = self.page
-        page.get_by_text("Deployments", exact=True).click()
+        page.goto(f"{self._url}/deployments")
         row = page.get_by_role("row").filter(has=page.get_by_title(procedure, exact=True))
         row.get_by_role("link", name="backstop").click()
         page.wait_for_url("**/deployments/deployment/*")

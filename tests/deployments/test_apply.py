@@ -10,9 +10,9 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from blocks.environment import load_environment
+from blocks.environment import load_environment, read_environment_names
 from blocks.errors import BadParameter
-from deployments.apply import ROOT, apply_deployments, apply_environment, read_environment_names
+from deployments.apply import ROOT, apply_deployments, apply_environment
 from deployments.environment_file import PARTS
 from tests.running_stack import RunningStack
 
@@ -29,7 +29,8 @@ def server(shared_stack: RunningStack) -> Iterator[None]:
         PREFECT_API_URL: variables["PREFECT_API_URL"],
         PREFECT_API_AUTH_STRING: variables["PREFECT_API_AUTH_STRING"],
     }
-    with temporary_settings(settings):
+    with temporary_settings(settings), pytest.MonkeyPatch.context() as surroundings:
+        surroundings.setenv("BACKSTOP_SCHEDULES", "paused")
         yield
         apply_deployments(check=False)
 
@@ -127,12 +128,24 @@ def test_the_run_form_offers_the_environments_that_exist(apply: Apply) -> None:
     apply()
     changed = apply_deployments(check=True)
     assert changed
-    assert all(line.endswith(": parameter_openapi_schema") for line in changed)
+    assert {line.rpartition(": ")[2] for line in changed} == {"parameter_openapi_schema", "schedules"}
     assert NAME not in offered()
     assert apply_deployments(check=False) == changed
     assert apply_deployments(check=False) == []
     assert {"shop-production", "shop-staging", NAME} <= set(offered())
     assert offered() == names()
+
+
+def test_each_environment_with_backups_has_its_schedules(apply: Apply) -> None:
+    apply()
+    apply_deployments(check=False)
+    assert scheduled("back-up-database") == {f"nightly-{name}": name for name in names()}
+    apply(store=None)
+    assert apply_deployments(check=False) == [
+        f"deployment {procedure}/backstop: schedules"
+        for procedure in ("back-up-database", "verify-backup", "prune-backups")
+    ]
+    assert NAME not in scheduled("back-up-database").values()
 
 
 def test_one_bad_file_of_two_saves_nothing(stack: RunningStack, apply: Apply, tmp_path: Path) -> None:
@@ -164,6 +177,13 @@ def test_no_block_of_an_environment_holds_a_secret(stack: RunningStack, apply: A
 def names() -> list[str]:
     with get_client(sync_client=True) as client:
         return read_environment_names(client)
+
+
+def scheduled(procedure: str) -> dict[str, str]:
+    """Slug → environment, of the procedure's schedules."""
+    with get_client(sync_client=True) as client:
+        schedules = client.read_deployment_by_name(f"{procedure}/backstop").schedules
+    return {str(schedule.slug): str(schedule.parameters["environment"]) for schedule in schedules}
 
 
 def offered() -> list[str]:
