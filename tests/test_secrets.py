@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from deployments.stack.postgres_home import PostgresHome
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.backup_under_way import backup_under_way
+from tests.flows.records import Records
+from tests.flows.shop_database import ShopDatabase
 from tests.prefect_server import prefect_api
 from tests.running_stack import RunningStack
 from tests.secret_search import find_in_files, find_secrets
@@ -30,7 +34,7 @@ REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING", "_IDENTITY")
 
 @pytest.fixture(scope="module")
 def command_lines(shared_stack: RunningStack) -> set[str]:
-    """Six runs have ended; the command line of every process that was seen meanwhile.
+    """Seven runs have ended; the command line of every process that was seen meanwhile.
 
     Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
     """
@@ -46,6 +50,11 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
         ):
             run = shared_stack.run_procedure(procedure, "shop-staging", **parameters)
             assert run["ending"] == ending, run
+        records = Records(shared_stack)
+        with backup_under_way(ShopDatabase(shared_stack), records) as run_id:  # pg_dump is over in a moment otherwise
+            for wanted in ("bin/pg_dump", "PGPASSFILE="):
+                eventually(lambda wanted=wanted: any(wanted in line for line in list(seen)))
+        assert records.wait_for_ending(run_id)["ending"] == "Done"
     return seen
 
 
