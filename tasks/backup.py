@@ -39,7 +39,7 @@ GLOBALS = "globals.sql"
 ABANDONED = timedelta(days=1)
 """What was begun and not finished for so long belongs to no run any more."""
 _GLOBALS_SECONDS = 120
-_ALEMBIC = "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
+_ALEMBIC = "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM public.alembic_version"
 
 
 class BackupPlan(BaseModel):
@@ -263,11 +263,7 @@ def _read_release(environment: Environment) -> str:
 def _read_revision(environment: Environment, snapshot: Snapshot) -> str:
     if environment.backups.revision_sql:
         return snapshot.read_text(environment.backups.revision_sql)
-    return (
-        snapshot.read_text(_ALEMBIC.replace("alembic_version", "public.alembic_version"))
-        if snapshot.has_table("public.alembic_version")
-        else ""
-    )
+    return snapshot.read_text(_ALEMBIC) if snapshot.has_table("public.alembic_version") else ""
 
 
 def _expect(catalogue: Catalogue, database_bytes: int) -> tuple[int, float | None]:

@@ -29,6 +29,8 @@ from tasks.prerequisite import Prerequisite
 from tasks.transfer_progress import in_words
 
 MAINTENANCE_DATABASE = "postgres"
+LARGE_OBJECTS = "large-objects"
+"""As `accept_loss` names them: they belong to no table."""
 _LOCAL = ("", "127.0.0.1", "::1", "localhost")
 _NAME_BYTES = 63
 _SPARE = 1.2
@@ -101,17 +103,21 @@ def read_losses(environment: Environment, manifest: Manifest, database: str) -> 
     sink = ContentSink()
     try:
         with open_snapshot(url, current_run().id, database) as snapshot:
-            programs = find_programs_for(snapshot.read_facts().server_version // 10_000)
+            facts = snapshot.read_facts()
+            programs = find_programs_for(facts.server_version // 10_000)
             dump_into(sink, Source(url, programs, database), snapshot)
             now = {f"{one.schema_name}.{one.name}": one for one in sink.tables(programs, snapshot.read_tables())}
     except BackstopError:
         return None
     then = {f"{one.schema_name}.{one.name}": one for one in manifest.tables}
-    return [
+    losses = [
         Loss(table=name, rows_now=table.rows, rows_then=then[name].rows if name in then else 0)
         for name, table in now.items()
         if name not in then or then[name].sha256 != table.sha256
     ]
+    if sink.large_objects_sha256 != manifest.large_objects_sha256:
+        losses.append(Loss(table=LARGE_OBJECTS, rows_now=facts.large_objects, rows_then=manifest.large_objects))
+    return losses
 
 
 def restore_url(environment: Environment) -> str:

@@ -45,7 +45,7 @@ _SETTINGS = {
 @contextmanager
 def throwaway_server(programs: Programs) -> Iterator[str]:
     """Its URL, as a superuser of its own. It ends with this process, however that ends."""
-    user = _find_user()
+    user = find_server_user()
     with scratch_folder("server", _place(user)) as folder:
         if user:
             shutil.chown(folder, user)
@@ -97,15 +97,18 @@ def _initialize(programs: Programs, folder: Path, user: str | None) -> None:
         ) from None
 
 
-def _find_user() -> str | None:
-    """PostgreSQL refuses to run as root."""
+def find_server_user() -> str | None:
+    """Whom a server has to run as, because PostgreSQL refuses to run as root; None: the present user."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     for user in _OWNERS:
         if user in known:
             return user
-    raise Refused("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as.")
+    raise Refused(
+        "PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as.",
+        "Add one, or work as an ordinary user. Nothing was changed.",
+    )
 
 
 def _place(user: str | None) -> str:

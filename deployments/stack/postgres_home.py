@@ -6,7 +6,6 @@ private state folder nor, often, the folder of the programs: then both are put b
 
 import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from blocks.errors import Refused
+from blocks.postgres.throwaway import find_server_user
 from deployments.stack.state import State
 
-_USERS = ("postgres", "nobody")
 _MARKER = "backstop-state"
 _OUTSIDE = Path("/var/lib")
 _TIMEOUT = 30
@@ -31,16 +30,7 @@ class PostgresHome:
     @cached_property
     def user(self) -> str | None:
         """None: the user who starts the stack."""
-        if os.geteuid() != 0:
-            return None
-        known = {entry.pw_name for entry in pwd.getpwall()}
-        for user in _USERS:
-            if user in known:
-                return user
-        raise Refused(
-            "PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as.",
-            "Add one, or run `backstop up` as an ordinary user. Nothing was changed.",
-        )
+        return find_server_user()
 
     @property
     def outside(self) -> Path:
