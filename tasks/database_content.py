@@ -18,6 +18,7 @@ from blocks.postgres.dump import Dump
 from blocks.postgres.programs import Programs
 from blocks.postgres.scratch import scratch_folder
 from blocks.postgres.snapshot import COPY_OPTIONS, Snapshot, Table
+from blocks.surroundings import BARE
 from tasks.ledger import current_run
 
 END_OF_ROWS = b"\\.\n\n\n"
@@ -115,6 +116,7 @@ def list_table_files(programs: Programs, contents: bytes) -> list[tuple[int, int
         (folder / "toc.dat").write_bytes(contents)
         listed = subprocess.run(
             [programs.path("pg_restore"), "--list", str(folder)],
+            env=BARE,
             capture_output=True,
             text=True,
             errors="replace",

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from blocks.errors import Refused, Unreachable
 from blocks.postgres.scratch import scratch_folder
+from blocks.surroundings import BARE
 
 CONNECT_SECONDS = 10
 NOT_OF_LIBPQ = frozenset(
@@ -92,8 +93,7 @@ def libpq_environment(url: str, purpose: str, database: str = "") -> Iterator[di
         names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "hostaddr": "PGHOSTADDR"}
         names |= {"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "options": "PGOPTIONS"}
         yield {
-            "PATH": "/usr/bin:/bin",
-            "LC_ALL": "C.UTF-8",
+            **BARE,
             **{variable: conninfo[name] for name, variable in names.items() if name in conninfo},
             **({"PGDATABASE": database} if database else {}),
             "PGPASSFILE": str(passfile),

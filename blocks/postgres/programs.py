@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from blocks.errors import Refused
+from blocks.surroundings import BARE
 
 _TIMEOUT = 30
 _PACKAGED = ("pginstall", "pginstall18")
@@ -79,7 +80,12 @@ def _read_version(folder: Path) -> str | None:
         return None
     try:
         shown = subprocess.run(
-            [str(folder / "pg_dump"), "--version"], capture_output=True, text=True, timeout=_TIMEOUT, check=True
+            [str(folder / "pg_dump"), "--version"],
+            env=BARE,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

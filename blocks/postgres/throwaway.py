@@ -17,13 +17,13 @@ from blocks.errors import BackstopError, Refused
 from blocks.postgres.child import Child, running
 from blocks.postgres.programs import Programs
 from blocks.postgres.scratch import scratch_folder
+from blocks.surroundings import BARE
 
 USER = "backstop"
 _OWNERS = ("postgres", "nobody")
 _INITDB_SECONDS = 60
 _START_SECONDS = 30
 _STOP_SECONDS = 10
-_SURROUNDINGS = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -54,7 +54,7 @@ def throwaway_server(programs: Programs) -> Iterator[str]:
         settings.append(f"--unix_socket_directories={folder}")
         command = [programs.path("postgres"), "-D", str(folder / "data"), *settings]
         # SIGQUIT: even in dying it takes its processes and its shared memory with it.
-        with running(command, _SURROUNDINGS, user=user, ended_with=signal.SIGQUIT) as child:
+        with running(command, BARE, user=user, ended_with=signal.SIGQUIT) as child:
             try:
                 url = f"postgresql://{USER}@/postgres?host={quote(str(folder), safe='')}"
                 _wait_until_it_answers(child, url)
@@ -83,7 +83,7 @@ def _initialize(programs: Programs, folder: Path, user: str | None) -> None:
             capture_output=True,
             timeout=_INITDB_SECONDS,
             cwd="/",
-            env=_SURROUNDINGS,
+            env=BARE,
             user=user,
             extra_groups=[] if user else None,
         )

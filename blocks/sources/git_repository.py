@@ -11,6 +11,7 @@ from pydantic import Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.reference import Address, Secret, resolve
+from blocks.surroundings import of_git
 
 _GIT_SECONDS = 30
 _CI_SECONDS = 10
@@ -124,7 +125,7 @@ def _run_whole_group(command: list[str], seconds: float) -> "subprocess.Complete
     """Ends its children with it: the transport that git starts could push after git was given up."""
     with subprocess.Popen(
         command,
-        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+        env=of_git(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

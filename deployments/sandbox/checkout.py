@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from blocks.surroundings import of_git
 from deployments.sandbox.refusals import Refusal
 
 _VERSION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -53,4 +54,4 @@ def check_out(repository: Path, commit: str, folder: Path) -> Path:
 
 def _git(repository: Path, *arguments: str) -> bytes:
     command = ["git", "-C", str(repository), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=_GIT_TIMEOUT).stdout
+    return subprocess.run(command, env=of_git(), check=True, capture_output=True, timeout=_GIT_TIMEOUT).stdout

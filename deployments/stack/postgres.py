@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from blocks.errors import BackstopError
+from blocks.surroundings import BARE
 from deployments.stack.component import Component
 from deployments.stack.databases import create_databases, is_answering
 from deployments.stack.layout import Layout
@@ -16,7 +17,6 @@ from deployments.stack.processes import end_in_folder
 from deployments.stack.state import write_private
 
 _INITDB_TIMEOUT = 120
-_SURROUNDINGS = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -41,7 +41,7 @@ def postgres(layout: Layout, say: Callable[[str], None]) -> Component:
     return Component(
         name="postgres",
         argv=(str(home.programs / "postgres"), "-D", str(home.data), *settings),
-        environment=_SURROUNDINGS,
+        environment=BARE,
         user=home.user,
         folder=Path("/"),
         is_ready=lambda began: is_answering(layout),
@@ -82,7 +82,7 @@ def _initialize(layout: Layout, home: PostgresHome) -> None:
             capture_output=True,
             timeout=_INITDB_TIMEOUT,
             cwd="/",
-            env=_SURROUNDINGS,
+            env=BARE,
             user=home.user,
             extra_groups=[] if home.user else None,
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from blocks.errors import Refused
 from blocks.postgres.throwaway import find_server_user
+from blocks.surroundings import BARE
 from deployments.stack.state import State
 
 _MARKER = "backstop-state"
@@ -96,6 +97,7 @@ class PostgresHome:
                 user=self.user,
                 extra_groups=[],
                 cwd="/",
+                env=BARE,
                 capture_output=True,
                 timeout=_TIMEOUT,
                 check=False,
