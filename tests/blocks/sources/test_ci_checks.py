@@ -135,7 +135,15 @@ def test_a_token_that_cannot_be_sent_is_not_shown(
     assert "ghs_secret" not in repr(failure.value)
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}", "http://[", "nonsense", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"http://127.0.0.1:{free_port()}", id="nobody listens"),
+        "http://[",
+        "nonsense",
+        "file:///etc/passwd",
+    ],
+)
 def test_an_address_where_no_ci_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("CI_URL", url)
     with pytest.raises(Unreachable, match="CI_URL"):

@@ -54,7 +54,9 @@ def test_offers_are_cached(shop: Shop, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("demo", "wrong"), ("nobody", DEMO_PASSWORD), ("de\0mo", DEMO_PASSWORD)]
+    ("name", "password"),
+    [("demo", "wrong"), ("nobody", DEMO_PASSWORD), ("de\0mo", DEMO_PASSWORD)],
+    ids=["another's password", "nobody", "NUL in the name"],
 )
 def test_login_refuses_wrong_name_or_password(shop: Shop, name: str, password: str) -> None:
     assert shop.client.post("/login", json={"name": name, "password": password}).status_code == 401
