@@ -80,11 +80,13 @@ def restore_into(
         opened(archive) as folder,
         libpq_environment(target.url, current_run().id, target.database) as environment,
     ):
-        feeds = {member.name: _feed_of(archive, member, count) for member in archive.manifest.members}
+        feeds = {member.name: feed_of(archive, member, count) for member in archive.manifest.members}
         restore(target.programs, folder, feeds, environment, options, lambda: on_read(size))
 
 
-def _feed_of(archive: Archive, member: Member, count: Callable[[int], None]) -> Feed:
+def feed_of(archive: Archive, member: Member, count: Callable[[int], None] = lambda size: None) -> Feed:
+    """What writes the content of one large file. Raises BackupIsBad when it is not what was written."""
+
     def feed(write: Callable[[bytes], object]) -> None:
         size = 0
 
