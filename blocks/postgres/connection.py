@@ -36,12 +36,24 @@ def read_conninfo(url: str) -> dict[str, str]:
     """Host, port, user, password, dbname … of a URL or keyword string. Raises Refused without quoting it."""
     try:
         parts = urlsplit(url)
+        if parts.scheme.startswith("postgresql+"):  # SQLAlchemy's: the driver belongs to it, not to the server
+            parts = parts._replace(scheme="postgresql")
+            url = urlunsplit(parts)
         if parts.scheme in ("postgres", "postgresql") and parts.query:
             query = [(name, value) for name, value in parse_qsl(parts.query) if name not in NOT_OF_LIBPQ]
             url = urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))  # libpq takes + for a plus
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except (psycopg.Error, ValueError):
         raise Refused("A database URL cannot be understood.", "Look at its reference. Nothing was changed.") from None
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, login and options, for another database. A URL stays one, as the application's library wants."""
+    read_conninfo(url)
+    parts = urlsplit(url)
+    if parts.netloc:
+        return urlunsplit(parts._replace(path=f"/{quote(name, safe='')}"))
+    return make_conninfo("", **{**conninfo_to_dict(url), "dbname": name})
 
 
 def says_pooled(url: str) -> bool:
@@ -66,17 +78,11 @@ def connect(url: str, purpose: str, database: str = "", statement_seconds: float
     }
     try:
         connection = psycopg.connect(make_conninfo("", **conninfo), autocommit=True)
+        _require_own_session(connection, says_pooled(url))  # before anything is set: a pooler hands it on to others
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{int(statement_seconds * 1000)}"])
         connection.execute(_NO_TIMEOUT_BETWEEN_STATEMENTS)
-        row = connection.execute("SELECT pg_backend_pid()").fetchone()
     except psycopg.Error as error:
         raise Unreachable(f"The database does not answer ({type(error).__name__}: {_reason(error)}).") from None
-    if says_pooled(url) or row is None or row[0] != connection.info.backend_pid:
-        connection.close()
-        raise Refused(
-            "The database is reached through a transaction pooler, where no session is one's own.",
-            "Give the server's direct address. Nothing was changed.",
-        )
     return connection
 
 
@@ -100,6 +106,16 @@ def libpq_environment(url: str, purpose: str, database: str = "") -> Iterator[di
             "PGAPPNAME": application_name(purpose),
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
         }
+
+
+def _require_own_session(connection: Connection, pooled: bool) -> None:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if pooled or row is None or row[0] != connection.info.backend_pid:
+        connection.close()
+        raise Refused(
+            "The database is reached through a transaction pooler, where no session is one's own.",
+            "Give the server's direct address. Nothing was changed.",
+        )
 
 
 def _escaped(password: str) -> str:
