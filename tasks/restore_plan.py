@@ -143,7 +143,7 @@ def require_possible(plan: RestorePlan) -> None:
 
 
 def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) -> None:
-    """Raises Refused unless every loss is named in `accepted`, tables separated by commas."""
+    """Raises Refused unless every loss is named in `accepted`, tables separated by commas. The report tells the last."""
     names = {name.strip() for name in accepted.split(",") if name.strip()}
     if losses is None:
         if "unknown" not in names:
@@ -152,13 +152,14 @@ def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) 
                 f"Accept that with accept_loss=unknown. Everything since {since:%Y-%m-%d %H:%M:%S %Z} may be lost."
                 " Nothing was changed.",
             )
-        return
-    refused = [loss for loss in losses if loss.table not in names]
+    refused = [loss for loss in losses or [] if loss.table not in names]
     if refused:
         raise Refused(
             f"What was written since {since:%Y-%m-%d %H:%M:%S %Z} would be lost: {'; '.join(map(str, refused))}.",
-            f"Accept it with accept_loss={','.join(loss.table for loss in losses)}. Nothing was changed.",
+            f"Accept it with accept_loss={','.join(loss.table for loss in losses or [])}. Nothing was changed.",
         )
+    current_run().record("loss accepted", losses=_told(losses))
+    current_run().facts["losses"] = _told(losses)
 
 
 def _parse_time(at: str) -> datetime | None:
