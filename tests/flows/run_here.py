@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 from prefect.client.schemas.objects import State
 
+from flows.back_up_database import back_up_database
 from flows.deploy import deploy, roll_back_deploy
+from flows.prune_backups import prune_backups
+from flows.restore_and_verify import restore_and_verify
+from flows.verify_backup import verify_backup
 
-PROCEDURES: dict[str, Callable[..., State[object]]] = {one.name: one for one in (deploy, roll_back_deploy)}
+PROCEDURES: dict[str, Callable[..., State[object]]] = {
+    one.name: one
+    for one in (deploy, roll_back_deploy, back_up_database, verify_backup, restore_and_verify, prune_backups)
+}
 
 
 def main() -> None:
