@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, Refused
+from blocks.errors import BackstopError, Refused, Unreachable
 from blocks.evidence import Evidence
 from blocks.manifest import Manifest, Member, Piece, new_id
 from blocks.postgres.connection import connect, libpq_environment
@@ -230,11 +230,15 @@ def evidence_name(manifest: Manifest) -> str:
 def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
     content = manifest.model_dump_json(indent=1).encode()
     digest = hashlib.sha256(content).hexdigest()
-    with (
-        effect("write manifest", backup=manifest.id),
-        store.writing(f"{folder}/{MANIFEST}", only_if_absent=True) as writer,
-    ):
-        writer.write(content)
+    try:
+        with (
+            effect("write manifest", backup=manifest.id),
+            store.writing(f"{folder}/{MANIFEST}", only_if_absent=True) as writer,
+        ):
+            writer.write(content)
+    except Unreachable as error:
+        hint = f"Backup {manifest.id} is there, whole, if its manifest arrived; otherwise there is none. Make a new one."
+        raise Unreachable(error.message, hint) from None
     Evidence.from_surroundings().write_once(evidence_name(manifest), digest)
     current_run().record("backup complete", backup=manifest.id, manifest_sha256=digest)
 
