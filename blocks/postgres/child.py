@@ -28,9 +28,17 @@ class Child:
 
     def read_complaint(self) -> str:
         """The end of what it wrote to its error output, on one line."""
-        size = os.fstat(self._complaints.fileno()).st_size
-        text = os.pread(self._complaints.fileno(), _COMPLAINT_BYTES, max(0, size - _COMPLAINT_BYTES))
-        return " ".join(text.decode(errors="replace").split())
+        return " ".join(read_end(self._complaints, _COMPLAINT_BYTES).split())
+
+    def read_errors(self, most_bytes: int) -> str:
+        """The end of what it wrote to its error output, as it stands there."""
+        return read_end(self._complaints, most_bytes)
+
+
+def read_end(file: IO[bytes], most_bytes: int) -> str:
+    """Its last bytes as text, whoever writes to it at the moment."""
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), most_bytes, max(0, size - most_bytes)).decode(errors="replace")
 
 
 @contextmanager
@@ -40,18 +48,21 @@ def running(
     user: str | None = None,
     ended_with: signal.Signals = signal.SIGKILL,
     source: int = subprocess.DEVNULL,
+    *,
+    output: int | IO[bytes] = subprocess.DEVNULL,
+    folder: str = "/",
 ) -> Iterator[Child]:
-    """The program, its output thrown away. It is ended, with its own children, on the way out.
+    """The program, by default its output thrown away. It is ended, with its own children, on the way out.
 
-    `ended_with`: what it gets when this process is killed. `source`: its input, as for Popen.
+    `ended_with`: what it gets when this process is killed. `source`, `output`: as for Popen.
     """
     with tempfile.TemporaryFile() as complaints, _lifeline() as lifeline:
         process = subprocess.Popen(
             list(command),
             env=environment,
-            cwd="/",
+            cwd=folder,
             stdin=source,
-            stdout=subprocess.DEVNULL,
+            stdout=output,
             stderr=complaints,
             process_group=0,
             pass_fds=(lifeline,),
