@@ -143,15 +143,14 @@ def require_possible(plan: RestorePlan) -> None:
 
 
 def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) -> None:
-    """Raises Refused unless every loss is named in `accepted`, tables separated by commas. The report tells the last."""
+    """Raises Refused unless every loss is named in `accepted`; the report tells it."""
     names = {name.strip() for name in accepted.split(",") if name.strip()}
-    if losses is None:
-        if "unknown" not in names:
-            raise Refused(
-                "The live database cannot be read, so nobody knows what would be lost.",
-                f"Accept that with accept_loss=unknown. Everything since {since:%Y-%m-%d %H:%M:%S %Z} may be lost."
-                " Nothing was changed.",
-            )
+    if losses is None and "unknown" not in names:
+        raise Refused(
+            "The live database cannot be read, so nobody knows what would be lost.",
+            f"Accept that with accept_loss=unknown. Everything since {since:%Y-%m-%d %H:%M:%S %Z} may be lost."
+            " Nothing was changed.",
+        )
     refused = [loss for loss in losses or [] if loss.table not in names]
     if refused:
         raise Refused(
