@@ -237,7 +237,7 @@ def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
         ):
             writer.write(content)
     except Unreachable as error:
-        hint = f"Backup {manifest.id} is there, whole, if its manifest arrived; otherwise there is none. Make a new one."
+        hint = f"Backup {manifest.id} is there, whole, if its manifest arrived; else there is none. Make a new one."
         raise Unreachable(error.message, hint) from None
     Evidence.from_surroundings().write_once(evidence_name(manifest), digest)
     current_run().record("backup complete", backup=manifest.id, manifest_sha256=digest)
