@@ -1,7 +1,7 @@
 """The backups of an environment, as their manifests tell: no database has to survive for a restore."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -14,6 +14,8 @@ from blocks.stores.interface import Store
 
 MANIFEST = "manifest.json"
 PROOFS = "proofs"
+CLOCK_DIFFERENCE = timedelta(minutes=5)
+"""Between two machines' clocks; a time further ahead is yet to come."""
 _MOST_MANIFEST_BYTES = 64 << 20
 
 
@@ -28,6 +30,11 @@ class Backup(NamedTuple):
     @property
     def id(self) -> str:
         return self.manifest.id
+
+    @property
+    def dated(self) -> datetime:
+        """The time it counts as: the database server's, unless the worker's clock says that it was earlier."""
+        return min(self.manifest.taken_at, self.manifest.finished_at)
 
     @property
     def is_proven(self) -> bool:
@@ -52,6 +59,14 @@ class Catalogue(NamedTuple):
     def newest_proven(self) -> Backup | None:
         proven = [backup for backup in self.backups if backup.is_proven]
         return proven[-1] if proven else None
+
+    def up_to(self, now: datetime) -> "Catalogue":
+        """Without those whose time is yet to come: a clock was wrong when they were made, or is wrong now."""
+        ahead = {backup.id for backup in self.yet_to_come(now)}
+        return Catalogue([backup for backup in self.backups if backup.id not in ahead], self.unreadable)
+
+    def yet_to_come(self, now: datetime) -> list[Backup]:
+        return [backup for backup in self.backups if backup.dated > now + CLOCK_DIFFERENCE]
 
 
 def store_of(environment: Environment) -> Store:
@@ -82,7 +97,7 @@ def read_catalogue(environment: Environment) -> Catalogue:
             backups.append(_read_backup(store, name, backup_id, environment.environment, proofs))
         except BackupIsBad as error:
             unreadable.append(f"{backup_id}: {error.message}")
-    return Catalogue(sorted(backups, key=lambda backup: backup.manifest.taken_at), unreadable)
+    return Catalogue(sorted(backups, key=lambda backup: backup.dated), unreadable)
 
 
 def find_backup(environment: Environment, which: str, at: datetime | None = None) -> Backup:
@@ -98,9 +113,9 @@ def find_backup(environment: Environment, which: str, at: datetime | None = None
         raise BadParameter("backup", which, _choice(catalogue))
     proven = [backup for backup in catalogue.backups if backup.is_proven]
     if at:
-        proven = [backup for backup in proven if backup.manifest.taken_at <= at]
+        proven = [backup for backup in proven if backup.dated <= at]
     if proven:
-        return proven[-1]
+        return proven[-1] if at else _require_past(proven[-1], catalogue)
     when = f" at or before {at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
     raise Refused(
         f"{environment.environment} has no proven backup{when}.",
@@ -149,6 +164,16 @@ def _read_proof(store: Store, name: str) -> Proof | None:
         return Proof.model_validate_json(read_all(store, name))
     except ValidationError:
         return None
+
+
+def _require_past(newest: Backup, catalogue: Catalogue) -> Backup:
+    """Which one is the newest, nobody knows where a clock is wrong."""
+    if newest in catalogue.yet_to_come(datetime.now(UTC)):
+        raise Refused(
+            f"The newest proven backup, {newest.id}, is of a time yet to come: a clock was wrong, or is.",
+            f"Name the one you mean: {_choice(catalogue)}. Nothing was changed.",
+        )
+    return newest
 
 
 def _choice(catalogue: Catalogue) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel
 
 from blocks.backups import Backups
-from tasks.catalogue import Catalogue
+from tasks.catalogue import Backup, Catalogue
 
 LOOK_MINUTES = 5
 """How often somebody looks."""
@@ -24,8 +24,12 @@ class Due(BaseModel):
 
 
 def look_what_is_due(catalogue: Catalogue, policy: Backups, now: datetime) -> Due:
-    """A backup that would be too old before the next look, and the time that making one takes, is due."""
-    due = Due(backup=False, proof="", reasons=[], broken=[])
+    """A backup that would be too old before the next look, and the time that making one takes, is due.
+
+    One of a time yet to come keeps none from being made: else a clock that was wrong once would for years.
+    """
+    due = Due(backup=False, proof="", reasons=[], broken=[_ahead(one) for one in catalogue.yet_to_come(now)[-1:]])
+    catalogue = catalogue.up_to(now)
     allowed = timedelta(minutes=policy.rpo_minutes)
     newest = catalogue.newest
     if newest is None:
@@ -33,7 +37,7 @@ def look_what_is_due(catalogue: Catalogue, policy: Backups, now: datetime) -> Du
         due.reasons.append("There is no backup yet.")
     else:
         takes = timedelta(seconds=newest.manifest.seconds)
-        age = now - newest.manifest.taken_at
+        age = now - newest.dated
         due.backup = age + takes + timedelta(minutes=LOOK_MINUTES) >= allowed
         if due.backup:
             due.reasons.append(f"The newest backup is {_words(age)} old; {_words(allowed)} are allowed.")
@@ -52,7 +56,7 @@ def _look_at_proofs(due: Due, catalogue: Catalogue, policy: Backups, now: dateti
     newest, proven, allowed = catalogue.newest, catalogue.newest_proven, timedelta(days=policy.proof_days)
     if newest is None:
         return
-    age = now - proven.manifest.taken_at if proven else None
+    age = now - proven.dated if proven else None
     if age is None or age + min(PROOF_AHEAD, allowed / 4) >= allowed:
         tried = any(proof.kind == "full" for proof in newest.proofs)
         if not tried:
@@ -64,6 +68,10 @@ def _look_at_proofs(due: Due, catalogue: Catalogue, policy: Backups, now: dateti
                 if age
                 else "Proof: no backup is proven."
             )
+
+
+def _ahead(backup: Backup) -> str:
+    return f"Clock: backup {backup.id} is of a time yet to come; until then it counts for nothing."
 
 
 def _words(span: timedelta) -> str:

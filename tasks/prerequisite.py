@@ -13,9 +13,6 @@ from tasks.catalogue import read_catalogue
 from tasks.ledger import current_run
 from tasks.traffic import read_main_release
 
-CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""How far the clock of the machine that takes backups may be ahead."""
-
 
 class Prerequisite(BaseModel):
     """One line: what must hold, whether it does, and how one knows."""
@@ -118,12 +115,11 @@ def _ci_green(environment: Environment, commit: str) -> str:
 
 def _backup_recent(environment: Environment, allowed: float) -> str:
     """A backup that says that it was taken in the future says nothing."""
-    limit = datetime.now(UTC) + CLOCK_DIFFERENCE
-    backups = read_catalogue(environment).backups
-    times = [one.manifest.taken_at for one in backups if one.manifest.kind == "full" and one.manifest.taken_at <= limit]
-    if not times:
+    now = datetime.now(UTC)
+    newest = read_catalogue(environment).up_to(now).newest
+    if newest is None:
         raise BackstopError("there is no complete backup")
-    hours = (datetime.now(UTC) - max(times)) / timedelta(hours=1)
+    hours = (now - newest.dated) / timedelta(hours=1)
     if hours > allowed:
         raise BackstopError(f"the newest is {hours:.1f} h old; {allowed:g} h are allowed")
     return f"{max(hours, 0):.1f} h old"

@@ -62,7 +62,7 @@ def choose(catalogue: Catalogue, policy: Backups, held: Callable[[Backup], str] 
             for backup in _newest_of_each(backups, count, bucket):
                 reasons[backup.id].append(name)
         for backup in backups:
-            if policy.keep_days and backup.manifest.taken_at > _age_limit(backups, policy):
+            if policy.keep_days and backup.dated > _age_limit(backups, policy):
                 reasons[backup.id].append(f"{policy.keep_days} days")
         if backups:
             reasons[backups[-1].id].append("newest")
@@ -72,17 +72,7 @@ def choose(catalogue: Catalogue, policy: Backups, held: Callable[[Backup], str] 
         why = held(backup)
         if why:
             reasons[backup.id].append(why)
-    return [
-        Fate(
-            backup=backup.id,
-            taken_at=backup.manifest.taken_at,
-            bytes=backup.manifest.stored_bytes,
-            proven=backup.is_proven,
-            kept_as=reasons[backup.id],
-            goes_cold=reasons[backup.id] == [MONTHLY],
-        )
-        for backup in catalogue.backups
-    ]
+    return [_fate(backup, reasons[backup.id]) for backup in catalogue.backups]
 
 
 @task(name="Plan pruning", cache_policy=NO_CACHE)
@@ -94,12 +84,15 @@ def plan_pruning(environment: Environment) -> PrunePlan:
             f"The environment {environment.environment} says of no backup that it is kept.",
             "Set backups.keep_daily, keep_weekly, keep_monthly or keep_days. Nothing was changed.",
         )
-    catalogue = read_catalogue(environment)
+    catalogue, now = read_catalogue(environment), datetime.now(UTC)
     damaged = {line.partition(":")[0] for line in catalogue.unreadable}
     known = {backup.id for backup in catalogue.backups} | damaged
     return PrunePlan(
         environment=environment.environment,
-        fates=choose(catalogue, policy, lambda backup: _hold_of(environment, store, backup)),
+        fates=[
+            *choose(catalogue.up_to(now), policy, lambda backup: _hold_of(environment, store, backup)),
+            *(_fate(backup, ["its time is yet to come"]) for backup in catalogue.yet_to_come(now)),
+        ],
         leftovers=[found.name for found in _leftovers(store, f"{environment.environment}/", known)],
     )
 
@@ -158,6 +151,17 @@ def delete_leftovers(environment: Environment, names: list[str]) -> None:
             store_of(environment).delete_object(name)
 
 
+def _fate(backup: Backup, kept_as: list[str]) -> Fate:
+    return Fate(
+        backup=backup.id,
+        taken_at=backup.dated,
+        bytes=backup.manifest.stored_bytes,
+        proven=backup.is_proven,
+        kept_as=kept_as,
+        goes_cold=kept_as == [MONTHLY],
+    )
+
+
 def _series(policy: Backups) -> Iterator[tuple[str, int, Callable[[datetime], object]]]:
     yield "daily", policy.keep_daily, lambda at: at.date()
     yield "weekly", policy.keep_weekly, lambda at: at.isocalendar()[:2]
@@ -165,12 +169,12 @@ def _series(policy: Backups) -> Iterator[tuple[str, int, Callable[[datetime], ob
 
 
 def _newest_of_each(backups: list[Backup], count: int, bucket: Callable[[datetime], object]) -> list[Backup]:
-    newest = {bucket(backup.manifest.taken_at.astimezone(UTC)): backup for backup in backups}
+    newest = {bucket(backup.dated.astimezone(UTC)): backup for backup in backups}
     return list(newest.values())[-count:] if count else []
 
 
 def _age_limit(backups: list[Backup], policy: Backups) -> datetime:
-    return backups[-1].manifest.taken_at - timedelta(days=policy.keep_days)
+    return backups[-1].dated - timedelta(days=policy.keep_days)
 
 
 def _hold_of(environment: Environment, store: Store, backup: Backup) -> str:

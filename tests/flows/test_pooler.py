@@ -20,10 +20,15 @@ URLS = ("SHOP_STAGING_DATABASE_URL", "SHOP_STAGING_BACKUP_DATABASE_URL", "SHOP_S
 
 
 @pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
+def shop(shared_stack: RunningStack) -> Iterator[ShopDatabase]:
+    shop = ShopDatabase(shared_stack)
     yield shop
     shop.drop_others()
+
+
+@pytest.fixture(scope="module")
+def records(shared_stack: RunningStack) -> Records:
+    return Records(shared_stack)
 
 
 @pytest.fixture(scope="module")

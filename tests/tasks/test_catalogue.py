@@ -9,12 +9,13 @@ import pytest
 from blocks.errors import BadParameter, Refused
 from blocks.manifest import new_id
 from tasks.catalogue import Backup, find_backup, read_catalogue
+from tasks.retention import plan_pruning
 from tests.databases.practice import Practice
 
 pytestmark = pytest.mark.parametrize("postgres", [18], indirect=True, ids=["PostgreSQL 18"])
 
 DAY = timedelta(days=1)
-BEGAN = datetime(2026, 11, 1, 2, tzinfo=UTC)
+BEGAN = datetime(2024, 11, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -62,8 +63,33 @@ def test_latest_is_the_newest_that_is_proven(empty: Practice, backups: list[Back
     assert latest(empty) == backups[1].id
     assert latest(empty, BEGAN + DAY) == backups[1].id
     assert latest(empty, BEGAN + DAY - timedelta(seconds=1)) == backups[0].id
-    with pytest.raises(Refused, match="no proven backup at or before 2026-10-31"):
+    with pytest.raises(Refused, match="no proven backup at or before 2024-10-31"):
         latest(empty, BEGAN - DAY)
+
+
+def test_a_newest_of_a_time_yet_to_come_is_not_taken_unless_it_is_named(empty: Practice, backups: list[Backup]) -> None:
+    ahead = (datetime.now(UTC) + 365 * DAY).isoformat()
+    wrong = empty.edit_manifest(backups[0], taken_at=ahead, finished_at=ahead)
+    prove(empty, wrong, passed=True)
+    prove(empty, backups[1], passed=True)
+    with pytest.raises(Refused, match=f"{wrong.id}, is of a time yet to come: a clock was wrong, or is.*Name the one"):
+        latest(empty)
+    assert latest(empty, BEGAN + DAY) == backups[1].id
+    assert find_backup(empty.environment, wrong.id).id == wrong.id
+    with empty.run("backups"):
+        fates = {fate.backup: fate.kept_as for fate in plan_pruning.fn(empty.environment).fates}
+    assert fates[wrong.id] == ["its time is yet to come"]
+    assert "newest" in fates[backups[2].id]
+    assert "newest proven" in fates[backups[1].id]
+
+
+def test_where_only_the_servers_clock_is_ahead_the_workers_counts(empty: Practice, backups: list[Backup]) -> None:
+    prove(empty, backups[1], passed=True)
+    ahead, finished = datetime.now(UTC) + 365 * DAY, BEGAN + timedelta(hours=1)
+    wrong = empty.edit_manifest(backups[0], taken_at=ahead.isoformat(), finished_at=finished.isoformat())
+    prove(empty, wrong, passed=True)
+    assert [backup.id for backup in read_catalogue(empty.environment).backups] == [backup.id for backup in backups]
+    assert latest(empty) == backups[1].id
 
 
 def test_the_newest_full_proof_counts_unless_something_was_found_since(empty: Practice, backups: list[Backup]) -> None:

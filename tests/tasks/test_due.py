@@ -62,5 +62,15 @@ def test_a_backup_that_failed_its_proof_is_not_tried_again_and_the_promise_stays
     assert (due.proof, due.broken) == ("", ["Proof: no backup is proven."])
 
 
-def test_a_clock_that_went_back_starts_nothing_anew() -> None:
-    assert not look_what_is_due(catalogue(made_at(NOW + timedelta(hours=3), proven=True)), POLICY, NOW).backup
+def test_a_backup_of_a_time_yet_to_come_keeps_none_from_being_made() -> None:
+    ahead, present = made_at(NOW + timedelta(days=365), proven=True), made_at(minutes_ago(1))
+    alone = look_what_is_due(catalogue(ahead), POLICY, NOW)
+    assert (alone.backup, alone.reasons) == (True, ["There is no backup yet."])
+    beside = look_what_is_due(catalogue(ahead, present), POLICY, NOW)
+    assert (beside.backup, beside.proof) == (False, present.id)
+    assert f"Clock: backup {ahead.id} is of a time yet to come" in beside.broken[0]
+
+
+def test_clocks_that_differ_a_little_start_nothing_anew() -> None:
+    due = look_what_is_due(catalogue(made_at(NOW + timedelta(minutes=2), proven=True)), POLICY, NOW)
+    assert (due.backup, due.broken) == (False, [])
