@@ -86,7 +86,7 @@ def _revision(entry: str) -> _Revision:
     head, _, message = entry.partition("\n\n")
     facts = dict(line.split(": ", 1) for line in f"Rev: {head}".splitlines() if ": " in line)
     id_, path = facts["Rev"].split()[0], Path(facts["Path"])
-    is_current = facts["Rev"].endswith("(current)")
+    is_current = "(current)" in facts["Rev"]
     before = [facts[name] for name in ("Parent", "Merges", "Also depends on") if name in facts]
     parents = [one for one in re.split(r",\s*", ", ".join(before)) if one != "<base>"]
     title = message.strip().partition("\n")[0] or id_

@@ -59,7 +59,7 @@ class MigrationCommands(StepwiseTool):
     )
 
     def _steps(self) -> Steps:
-        return Steps(self.show_command, self.apply_command, self.revert_command, self.mark_command)
+        return Steps(self.show_command, self.apply_command, self.revert_command, [], self.mark_command)
 
     def _patterns(self) -> Patterns:
         return Patterns(self.applied_pattern, self.pending_pattern, self.failed_pattern)

@@ -17,6 +17,7 @@ from blocks.migrations.interface import (
 )
 from blocks.migrations.program import Answer
 
+_NOT_IN_A_TRANSACTION = "cannot run inside a transaction block"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -25,6 +26,8 @@ class Steps(NamedTuple):
     apply: Command
     revert: Command
     """Takes back the newest one; empty: there is no way down."""
+    revert_outside: Command
+    """The same without a transaction, for statements that cannot be in one; empty: the tool sees to that."""
     mark: Command
     """Strikes the newest one from the record only; empty: the tool cannot."""
 
@@ -63,17 +66,26 @@ class StepwiseTool(CommandLineTool):
     def revert(self, workspace: Workspace, to: str, limits: Limits) -> None:
         status = self.read_status(workspace)
         check_applied(status, to)
-        command = self._steps().revert
-        if status.revision != to and not command:
+        if status.revision != to and not self._steps().revert:
             raise Refused("This tool was given no command for the way down.")
         while status.revision != to:
-            self._change(workspace, limits, *command)
+            self._revert_newest(workspace, limits, status.revision)
             before, status = status, self.read_status(workspace)
             if status.applied != before.applied[:-1]:
                 raise MigrationFailed(
-                    f"`{' '.join(command)}` did not take back {before.revision}, or more than that.",
+                    f"Reverting {before.revision} did not take back that one, or not that one alone.",
                     migration=before.revision,
                 )
+
+    def _revert_newest(self, workspace: Workspace, limits: Limits, newest: str) -> None:
+        steps = self._steps()
+        try:
+            self._change(workspace, limits, *steps.revert)
+        except MigrationFailed as failed:
+            failed.migration = failed.migration or newest
+            if not steps.revert_outside or _NOT_IN_A_TRANSACTION not in failed.message:
+                raise
+            self._change(workspace, limits, *steps.revert_outside)  # the first attempt's transaction was undone
 
     def mark_rolled_back(self, workspace: Workspace, migration: str) -> None:
         command = self._steps().mark

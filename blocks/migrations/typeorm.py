@@ -13,7 +13,10 @@ PATTERNS = Patterns(
 
 
 class TypeOrmMigrations(StepwiseTool):
-    """TypeORM's migrations, with their `down`. Every one of them must have one; an empty one is not noticed."""
+    """TypeORM's migrations, with their `down`. Every one of them must have one; an empty one is not noticed.
+
+    A migration's own `transaction = false` counts on the way up only: on the way down TypeORM does not look at it.
+    """
 
     _block_type_name = "TypeORM migrations"
     _block_type_slug = "typeorm-migrations"
@@ -35,6 +38,7 @@ class TypeOrmMigrations(StepwiseTool):
             show=[*self.command, "migration:show", *source],
             apply=[*self.command, "migration:run", *source, *transaction],
             revert=[*self.command, "migration:revert", *source, *transaction],
+            revert_outside=[*self.command, "migration:revert", *source, "-t", "none"],
             mark=[*self.command, "migration:revert", "--fake", *source],
         )
 

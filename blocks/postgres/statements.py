@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""
@@ -21,24 +22,35 @@ _TOKEN = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
+class Statement(NamedTuple):
+    at: int
+    """Offset in the script of its first word."""
+    text: str
+
+
 def split_statements(script: str) -> list[str]:
     """In order, without their semicolons; what is only space and comment is left out.
 
     Quotes, dollar quotes, nested comments and parentheses are understood. A function body between
     BEGIN ATOMIC and END is not: `has_atomic_body` tells.
     """
-    found: list[str] = []
-    begin = depth = 0
-    has_content = False
+    return [statement.text for statement in locate_statements(script)]
+
+
+def locate_statements(script: str) -> list[Statement]:
+    """As split_statements, with where each begins."""
+    found: list[Statement] = []
+    begin: int | None = None
+    depth = 0
     for kind, start, text in _tokens(script):
         if kind == "mark" and text in "()":
             depth = max(0, depth + (1 if text == "(" else -1))
         if kind == "mark" and text == ";" and not depth:
-            found += [script[begin:start].strip()] if has_content else []
-            begin, has_content = start + 1, False
-        elif kind not in ("comment", "space"):
-            has_content = True
-    return [*found, script[begin:].strip()] if has_content else found
+            found += [] if begin is None else [Statement(begin, script[begin:start].strip())]
+            begin = None
+        elif kind not in ("comment", "space") and begin is None:
+            begin = start
+    return found if begin is None else [*found, Statement(begin, script[begin:].strip())]
 
 
 def without_comments(script: str) -> str:

@@ -52,6 +52,6 @@ class NpmProject(TypeOrmProject):
         package["scripts"] = {
             "migration:show": "typeorm migration:show -d data-source.js",
             "migration:run": "typeorm migration:run -d data-source.js -t each",
-            "migration:revert": "typeorm migration:revert -d data-source.js -t each",
+            "migration:revert": "typeorm migration:revert -d data-source.js -t none",
         }
         (folder / "package.json").write_text(json.dumps(package))

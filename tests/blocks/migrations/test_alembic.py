@@ -47,12 +47,9 @@ class AlembicProject(Project):
             lines += [f"def {name}():"]
             if not step.in_transaction:
                 lines += ["  with op.get_context().autocommit_block():"]
-            lines += [f"    op.get_bind().exec_driver_sql({one!r})" for one in statements or []]
+            lines += [f"    op.execute({one!r})" for one in statements or []]
             lines += ["    pass"]
-        text = "\n".join(lines)
-        (self.versions / f"{number:04}_{step.name}.py").write_text(
-            text.replace("op.get_bind().exec_driver_sql", "op.execute")
-        )
+        (self.versions / f"{number:04}_{step.name}.py").write_text("\n".join(lines))
         return f"{number:04}"
 
 
