@@ -9,7 +9,7 @@ from typing import NamedTuple
 from blocks.environment import Environment
 from blocks.errors import BackupIsBad
 from blocks.manifest import Manifest, Member
-from blocks.postgres.connection import libpq_environment
+from blocks.postgres.connection import connect, libpq_environment
 from blocks.postgres.programs import Programs
 from blocks.postgres.restore import Feed, restore
 from blocks.postgres.scratch import scratch_folder
@@ -68,7 +68,7 @@ def restore_into(
 ) -> None:
     """Restore everything. `on_read` is told how many bytes of content were read.
 
-    Raises RestoreFailed, BackupIsBad, Unreachable; then the database is not to be used.
+    Raises RestoreFailed, ServerFailed, BackupIsBad, Unreachable; then the database is not to be used.
     """
     size = 0
 
@@ -81,7 +81,13 @@ def restore_into(
         libpq_environment(target.url, current_run().id, target.database) as environment,
     ):
         feeds = {member.name: feed_of(archive, member, count) for member in archive.manifest.members}
-        restore(target.programs, folder, feeds, environment, options, lambda: on_read(size))
+        major = _server_major(target)
+        restore(target.programs, folder, feeds, environment, options, lambda: on_read(size), major)
+
+
+def _server_major(target: Target) -> int:
+    with connect(target.url, current_run().id, target.database) as connection:
+        return connection.info.server_version // 10_000
 
 
 def feed_of(archive: Archive, member: Member, count: Callable[[int], None] = lambda size: None) -> Feed:

@@ -19,6 +19,14 @@ FAST_SESSION = "-c maintenance_work_mem=256MB -c jit=off -c synchronous_commit=o
 _LOOK_SECONDS = 0.02
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
+_SERVERS_OWN = (
+    *("No space left on device", "out of memory", "could not resize shared memory"),
+    *("server closed the connection", "terminating connection", "not yet accepting connections", "in recovery mode"),
+)
+_KNOWN_FROM = 17
+_NOT_KNOWN_BEFORE = "SET transaction_timeout = 0;"
+"""What pg_restore of that version and newer ones says to every server, whatever its version."""
+_MOST_ERRORS_BYTES = 1 << 20
 
 Feed = Callable[[Callable[[bytes], object]], None]
 """Writes the content of one file, chunk by chunk, to what it is given."""
@@ -28,6 +36,12 @@ class RestoreFailed(BackstopError):
     hint = "The new database is not used; the old one was not touched."
 
 
+class ServerFailed(BackstopError):
+    """Disk full, memory short, crashed or ended: of the backup it says nothing."""
+
+    hint = "Look at that server's disk, memory and log, then try again. The backup may well be good."
+
+
 def restore(
     programs: Programs,
     folder: Path,
@@ -35,23 +49,28 @@ def restore(
     environment: dict[str, str],
     options: list[str],
     on_look: Callable[[], None] = lambda: None,
+    server_major: int = _KNOWN_FROM,
 ) -> None:
     """Restore the archive in `folder` into the database of `environment`.
 
     `feeds`: by name, the files of the archive that do not stand in the folder. Raises RestoreFailed,
-    or what a feed raised.
+    ServerFailed, or what a feed raised.
     """
     for name in feeds:
         os.mkfifo(folder / name, 0o600)
     given_up = threading.Event()
     command = [programs.path("pg_restore"), "--format=directory", f"--jobs={JOBS}", "--no-password"]
-    command += ["--exit-on-error", f"--dbname={environment['PGDATABASE']}", *options, str(folder)]
+    command += [f"--dbname={environment['PGDATABASE']}", *options]
+    refuses_one = server_major < _KNOWN_FROM <= programs.major
+    command += [str(folder)] if refuses_one else ["--exit-on-error", str(folder)]
     environment = {**environment, "PGOPTIONS": f"{environment.get('PGOPTIONS', '')} {FAST_SESSION}".strip()}
     # One thread a pipe: which one pg_restore opens next is its own affair. Those that wait cost nothing.
     with ThreadPoolExecutor(max(1, len(feeds))) as feeders, running(command, environment) as child:
         fed = [feeders.submit(_feed, folder / name, feed, given_up) for name, feed in feeds.items()]
         try:
             _wait(child, fed, on_look)
+            if child.process.returncode and not (refuses_one and _is_only_that(child)):
+                raise _explain(child, fed)
         finally:
             given_up.set()
     for future in fed:
@@ -65,12 +84,25 @@ def _wait(child: Child, fed: list[Future[None]], on_look: Callable[[], None]) ->
                 future.result()
         on_look()
         time.sleep(_LOOK_SECONDS)
-    if child.process.returncode:
-        for future in fed:  # a feed that failed is the cause: pg_restore saw a file that was cut off
-            with suppress(BrokenPipeError):
-                if future.done():
-                    future.result()
-        raise RestoreFailed(f"pg_restore failed: {child.read_complaint()}")
+
+
+def _is_only_that(child: Child) -> bool:
+    """Whether nothing else failed: without --exit-on-error pg_restore goes on, and tells every error."""
+    told = child.read_errors(_MOST_ERRORS_BYTES)
+    refused = told.count(f"Command was: {_NOT_KNOWN_BEFORE}")
+    return child.process.returncode == 1 and len(told) < _MOST_ERRORS_BYTES and 0 < refused == told.count("error:")
+
+
+def _explain(child: Child, fed: list[Future[None]]) -> BackstopError:
+    """Raises what a feed that failed raised: pg_restore saw a file that was cut off."""
+    for future in fed:
+        with suppress(BrokenPipeError):
+            if future.done():
+                future.result()
+    complaint = child.read_complaint()
+    if any(mark in complaint for mark in _SERVERS_OWN):
+        return ServerFailed(f"The server that was restored into failed: {complaint}")
+    return RestoreFailed(f"pg_restore failed: {complaint}")
 
 
 def _feed(pipe: Path, feed: Feed, given_up: threading.Event) -> None:
