@@ -71,9 +71,14 @@ class AlembicMigrations(CommandLineTool):
         self._change(workspace, Limits(), *self.command, "stamp", "--purge", *parents)
 
     def _read_revisions(self, workspace: Workspace) -> dict[str, _Revision]:
-        """All that the checkout has, parents first."""
-        shown = self._look(workspace, *self.command, "history", "--verbose", "--indicate-current").output
-        found = [_revision(entry) for entry in re.split(r"^Rev: ", shown, flags=re.MULTILINE)[1:]]
+        """All that the checkout has, parents first. Raises Refused when the database is at one that it does not have.
+
+        Not `history --indicate-current`: that says nothing of a revision that it does not know.
+        """
+        current = self._look(workspace, *self.command, "current").output
+        at = {line.split()[0] for line in current.splitlines() if line.strip()}
+        shown = self._look(workspace, *self.command, "history", "--verbose").output
+        found = [_revision(entry, at) for entry in re.split(r"^Rev: ", shown, flags=re.MULTILINE)[1:]]
         return {one.id: one for one in reversed(found)}
 
     def _find_failed(self, answer: Answer, workspace: Workspace) -> str | None:
@@ -82,16 +87,15 @@ class AlembicMigrations(CommandLineTool):
         return next((one.id for one in revisions if one.path.name == Path(files[-1]).name), None)
 
 
-def _revision(entry: str) -> _Revision:
+def _revision(entry: str, current: set[str]) -> _Revision:
     head, _, message = entry.partition("\n\n")
     facts = dict(line.split(": ", 1) for line in f"Rev: {head}".splitlines() if ": " in line)
     id_, path = facts["Rev"].split()[0], Path(facts["Path"])
-    is_current = "(current)" in facts["Rev"]
     before = [facts[name] for name in ("Parent", "Merges", "Also depends on") if name in facts]
     parents = [one for one in re.split(r",\s*", ", ".join(before)) if one != "<base>"]
     title = message.strip().partition("\n")[0] or id_
     return _Revision(
-        id=id_, title=title, reversible=_has_downgrade(path), parents=parents, path=path, is_current=is_current
+        id=id_, title=title, reversible=_has_downgrade(path), parents=parents, path=path, is_current=id_ in current
     )
 
 

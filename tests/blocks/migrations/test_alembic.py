@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from blocks.errors import Refused
 from blocks.migrations.alembic import AlembicMigrations
+from blocks.migrations.interface import Limits, MigrationFailed
+from deployments.shop.releases import build_repository
 from tests.blocks.migrations.contract import MigrationContract
-from tests.blocks.migrations.project import Project, Step
+from tests.blocks.migrations.project import COLUMN, TABLE, Project, Step
 from tests.deployments.shop.processes import Postgres
 
 INI = """
@@ -65,3 +68,74 @@ class TestAlembic(MigrationContract):
     @pytest.fixture
     def project(self, project: AlembicProject) -> AlembicProject:
         return project
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_only_what_has_a_way_down_is_called_reversible(project: AlembicProject) -> None:
+    project.add(TABLE, Step("one_way", ["SELECT 1"]))
+    path = next(project.versions.glob("0001*"))
+    path.write_text(path.read_text().replace("downgrade", "downgrade_later"))
+    project.add(COLUMN)
+    pending = project.tool.read_status(project.workspace).pending
+    assert [one.reversible for one in pending] == [False, False, True]
+    assert pending[0].title == "create_users is what it does."
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_one_that_asks_the_database_cannot_be_shown(project: AlembicProject) -> None:
+    ids = project.add(TABLE)
+    path = next(project.versions.glob("0001*"))
+    path.write_text(path.read_text().replace("op.execute(", "op.get_bind().exec_driver_sql("))
+    assert project.tool.read_sql(project.workspace, ids) is None
+    project.apply()
+    assert project.pending() == []
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_branches_are_read_and_not_left(project: AlembicProject) -> None:
+    ids = project.add(TABLE, COLUMN, Step("other", ["CREATE TABLE other (id int)"], ["DROP TABLE other"]))
+    path = next(project.versions.glob("0003*"))
+    path.write_text(path.read_text().replace("down_revision = '0002'", "down_revision = '0001'"))
+    project.apply()
+    assert sorted(project.applied()) == ids
+    with pytest.raises(Refused, match="several branches"):
+        project.revert("0001")
+    merge = Step("merge", ["SELECT 1"], ["SELECT 1"])
+    project.add(merge)
+    path = next(project.versions.glob("0004*"))
+    path.write_text(path.read_text().replace("down_revision = '0003'", "down_revision = ('0002', '0003')"))
+    project.apply()
+    assert project.applied()[-1] == "0004"
+    project.tool.mark_rolled_back(project.workspace, "0004")
+    assert project.pending() == ["0004"]
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_a_database_that_is_ahead_of_the_checkout_is_refused(project: AlembicProject) -> None:
+    project.add(TABLE, COLUMN)
+    project.apply()
+    next(project.versions.glob("0002*")).unlink()
+    with pytest.raises(Refused, match="0002"):
+        project.applied()
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_the_sample_service(project: AlembicProject, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    build_repository(folder)
+    workspace = project.workspace._replace(folder=folder)
+    project.tool.apply(workspace, Limits())
+    status = project.tool.read_status(workspace)
+    assert (status.applied, status.pending) == (["0001", "0002"], [])
+    project.tool.revert(workspace, "0001", Limits())
+    (pending,) = project.tool.read_status(workspace).pending
+    assert (pending.title, pending.reversible) == ("Tasks may have a date on which they are due.", True)
+    shown = project.tool.read_sql(workspace, ["0002"])
+    assert shown
+    assert "ALTER TABLE tasks ADD COLUMN due_on" in shown["0002"]
+    with project.connect() as connection, connection.transaction():
+        connection.execute("LOCK TABLE tasks")
+        with pytest.raises(MigrationFailed) as failed:
+            project.tool.apply(workspace, Limits(lock_seconds=0.3))
+    assert failed.value.is_lock_timeout
+    assert failed.value.migration == "0002"
