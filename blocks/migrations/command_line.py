@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from blocks.errors import Refused
 from blocks.migrations.interface import Limits, MigrationFailed, MigrationTool, Workspace
 from blocks.migrations.program import LOOK_SECONDS, Answer, database_variables, run_program, server_options
+from blocks.postgres.connection import application_name, read_conninfo
 from blocks.reference import resolve
 
 Command = list[str]
@@ -31,7 +32,7 @@ class CommandLineTool(MigrationTool):
     preparation: Command = Field(
         default_factory=list, description="Command that makes a bare checkout ready, such as npm ci; empty: none."
     )
-    url_variable: str = Field(
+    database_variable: str = Field(
         "DATABASE_URL", pattern=r"^[A-Za-z_]\w*$", description="Variable in which the tool finds the connection string."
     )
     limits_in_url: bool = Field(
@@ -75,11 +76,11 @@ class CommandLineTool(MigrationTool):
         self, workspace: Workspace, command: tuple[str, ...], seconds: float, limits: Limits | None = None
     ) -> Answer:
         options = server_options(workspace, limits)
-        if self.limits_in_url:
+        if self.limits_in_url or "options" in read_conninfo(workspace.url):  # libpq then ignores PGOPTIONS
             workspace = workspace._replace(url=_with_options(workspace, options))
         variables = {
             **{name: resolve(value) for name, value in self.variables.items()},
-            **database_variables(workspace, self.url_variable, options),
+            **database_variables(workspace, self.database_variable, options),
         }
         return run_program(command, self._place(workspace), variables, workspace.url, seconds)
 
@@ -94,6 +95,6 @@ def _with_options(workspace: Workspace, options: str) -> str:
         raise Refused("The tool needs a connection URL: postgresql://…", "Nothing was changed.")
     query = dict(parse_qsl(parts.query)) | {
         "options": options,
-        "application_name": f"backstop {workspace.purpose}"[:63],
+        "application_name": application_name(workspace.purpose),
     }
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))

@@ -65,9 +65,9 @@ def server_options(workspace: Workspace, limits: Limits | None) -> str:
     return " ".join([*([own] if own else []), *(f"-c {name}={value}" for name, value in settings.items())])
 
 
-def database_variables(workspace: Workspace, url_variable: str, options: str) -> dict[str, str]:
+def database_variables(workspace: Workspace, database_variable: str, options: str) -> dict[str, str]:
     return {
-        url_variable: workspace.url,
+        database_variable: workspace.url,
         "PGOPTIONS": options,
         "PGAPPNAME": application_name(workspace.purpose),
         "PGCONNECT_TIMEOUT": "10",

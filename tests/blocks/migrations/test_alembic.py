@@ -120,6 +120,17 @@ def test_a_database_that_is_ahead_of_the_checkout_is_refused(project: AlembicPro
 
 
 @pytest.mark.parametrize("postgres", [18], indirect=True)
+def test_limits_beside_options_of_the_url(project: AlembicProject) -> None:
+    project.add(TABLE)
+    project.apply()
+    project.add(COLUMN)
+    workspace = project.workspace._replace(url=f"{project.url}?options=-c%20search_path%3Dpublic")
+    with project.users_locked(), pytest.raises(MigrationFailed) as failed:
+        project.tool.apply(workspace, Limits(lock_seconds=0.3))
+    assert failed.value.is_lock_timeout
+
+
+@pytest.mark.parametrize("postgres", [18], indirect=True)
 def test_the_sample_service(project: AlembicProject, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     build_repository(folder)
