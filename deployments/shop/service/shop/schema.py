@@ -45,4 +45,5 @@ def connect_locked(database_url: str) -> Iterator[Connection]:
     with engine.begin() as connection:
         connection.execute(text("set local lock_timeout = '30s'"))
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text("reset lock_timeout"))  # whoever migrates has its own
         yield connection
