@@ -22,6 +22,13 @@ class PostgresDatabase(Block):
     restore_url: Secret | None = Field(
         default=None, description="Reference to the URL of the role that may create and rename databases."
     )
+    variable: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        max_length=200,
+        description="Platform variable with the application's URL: set it where databases cannot be renamed."
+        " A restore changes it then, and it says which database is live.",
+    )
     timeout: int = Field(default=5, ge=1, le=60, description="Seconds that connecting and asking may take.")
 
     def read_time(self) -> str:

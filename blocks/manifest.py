@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from blocks.postgres.databases import Database
+
 ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 """When the snapshot was taken, and the run that took it."""
 
@@ -80,6 +82,10 @@ class DatabaseFacts(BaseModel):
     extensions: dict[str, str]
     roles: list[str]
     """That own something or were granted something in it."""
+    described: Database | None = None
+    """What no dump carries: privileges, limit, comment and the server's own settings, for when the database is gone."""
+    custom_settings: list[str] = []
+    """Names of the settings that applications made up, as app.jwt_secret. Their values may be secret: not kept."""
 
 
 class Manifest(DatabaseFacts):

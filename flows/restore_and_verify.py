@@ -17,28 +17,26 @@ from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
 from tasks.ledger import phase
 from tasks.notice import announce
+from tasks.restart import restart_release, return_to_releases
 from tasks.restore import (
-    NamesBefore,
     carry_over_settings,
     create_new_database,
     drop_new_database,
-    is_switched,
-    names_before,
-    open_database,
     restore_into_new,
-    stop_writes,
-    switch_back,
-    switch_databases,
     verify_restored,
 )
-from tasks.restore_plan import (
-    plan_restore,
-    publish_restore_plan,
-    read_losses,
-    require_accepted,
-    require_possible,
+from tasks.restore_plan import plan_restore, publish_restore_plan, read_losses, require_accepted, require_possible
+from tasks.restore_switch import (
+    SwitchBefore,
+    exchange_names,
+    exchange_names_back,
+    find_last_switch,
+    is_switched,
+    point_application,
+    read_live_oid,
+    switch_before,
 )
-from tasks.restore_undo import find_last_switch
+from tasks.writes import open_database, stop_writes
 
 Which = Annotated[str, Field(max_length=64, description="Id of the backup; `latest` for the newest proven one.")]
 At = Annotated[str, Field(max_length=40, description="Newest proven backup not after this time, as 2026-11-21T02:00Z.")]
@@ -47,7 +45,7 @@ AcceptLoss = Annotated[
     Field(max_length=4000, description="Tables, by commas, whose writes since the backup may be lost; see the plan."),
 ]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
-Before = Annotated[NamesBefore | None, Field(description="Filled in by a restore's own rollback; leave empty.")]
+Before = Annotated[SwitchBefore | None, Field(description="Filled in by a restore's own rollback; leave empty.")]
 
 
 @procedure("restore-and-verify", run_name="restore {backup!s:.40} into {environment!s:.60}")
@@ -73,7 +71,8 @@ def restore_and_verify(
         live = plan.live
         with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
             with phase("stop writes"):
-                stop_writes(environment, live.oid)
+                if plan.is_live_there:
+                    stop_writes(environment, live.oid)
                 require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
             with armed(discard_restored, f"the database {plan.new_name}", name=plan.new_name):
                 with phase("restore"):
@@ -83,17 +82,17 @@ def restore_and_verify(
                     verify_restored(environment, plan)
                 with phase("settings and statistics"):
                     left = carry_over_settings(environment, plan)
-                before = names_before(plan, created)
-                with armed(undo_restore, f"the name {live.name}", before=before.model_dump()):
+                before = switch_before(environment, plan, created)
+                with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
                     with phase("switch"):
-                        switch_databases(environment, before)
-                        open_database(environment, created.oid, before.may_connect)
+                        _switch(environment, before)
                     with phase("verify service"):
                         verify_answers(environment.service)
     with phase("smoke"):
         verify_service(environment.service)
 
-    message = f"{plan.backup.id} is live in {plan.environment}; the database of before is kept as {plan.kept_name}."
+    kept = f" the database of before is kept as {plan.kept_name}." if plan.is_live_there else ""
+    message = f"{plan.backup.id} is live in {plan.environment} as {before.restored};{kept}".rstrip(";")
     announce(environment, f"{plan.environment} was restored", message)
     return " ".join([message, *left])
 
@@ -110,21 +109,28 @@ def undo_restore(
     with locked(environment):
         if is_switched(environment, before):
             access = {"oid": before.new_oid, "may_connect": before.may_connect}
-            with armed(resume_writes, f"access to {before.live}", **access):
+            with armed(resume_writes, f"access to {before.restored}", **access):
                 with phase("stop writes"):
                     stop_writes(environment, before.new_oid)
                     _require_nothing_written(environment, before, accept_loss)
                 with phase("switch back"):
-                    switch_back(environment, before)
+                    _switch_back(environment, before)
+        if before.live_oid == 0:
+            return f"There is no database {before.live}, as before the restore of {before.backup}."
         open_database(environment, before.live_oid, before.may_connect)
+        if before.traffic:
+            with phase("releases of before"):
+                return_to_releases(environment, before.traffic)
         verify_answers(environment.service)
     return f"{before.live} is the database of before the restore of {before.backup} again."
 
 
 @procedure("resume-writes", run_name="resume writes of {environment!s:.60}")
 def resume_writes(environment: Environment, oid: int, may_connect: list[str]) -> str:
-    """Let those connect to a database who could before its writes were stopped."""
+    """Let those connect to a database who could before its writes were stopped, unless it is live no more."""
     with locked(environment):
+        if read_live_oid(environment) != oid:
+            return "Another database is live: this one stays closed."
         open_database(environment, oid, may_connect)
     return "Whoever could connect before can connect again."
 
@@ -137,7 +143,24 @@ def discard_restored(environment: Environment, name: str) -> str:
     return f"There is no database {name}."
 
 
-def _require_nothing_written(environment: Environment, before: NamesBefore, accept_loss: str) -> None:
+def _switch(environment: Environment, before: SwitchBefore) -> None:
+    if before.traffic is None:
+        exchange_names(environment, before)
+        open_database(environment, before.new_oid, before.may_connect)
+    else:
+        open_database(environment, before.new_oid, before.may_connect)
+        point_application(environment, before)
+        restart_release(environment, before.traffic)
+
+
+def _switch_back(environment: Environment, before: SwitchBefore) -> None:
+    if before.traffic is None:
+        exchange_names_back(environment, before)
+    else:
+        point_application(environment, before, back=True)
+
+
+def _require_nothing_written(environment: Environment, before: SwitchBefore, accept_loss: str) -> None:
     backup = find_backup(environment, before.backup).manifest
-    losses = read_losses(environment, backup, before.live)
+    losses = read_losses(environment, backup, before.restored)
     require_accepted(losses, accept_loss, backup.taken_at)

@@ -29,6 +29,7 @@ from blocks.stores.interface import Store
 from tasks.catalogue import MANIFEST, Catalogue, folder_of, is_local, read_catalogue, store_of
 from tasks.database_content import ContentSink, Source, dump_into
 from tasks.ledger import current_run, effect
+from tasks.live_database import backup_url
 from tasks.markdown import plain
 from tasks.pieces import PieceWriter
 from tasks.traffic import read_main_release
@@ -199,16 +200,6 @@ def sweep_unfinished(environment: Environment) -> list[str]:
     if swept:
         current_run().record("unfinished uploads swept", names=swept[:100], count=len(swept))
     return swept
-
-
-def backup_url(environment: Environment) -> str:
-    """Where the database is read. Raises Refused where the environment has none."""
-    if environment.database is None:
-        raise Refused(
-            f"{environment.environment} has no database.",
-            "Add the part `database` to its file and apply it. Nothing was changed.",
-        )
-    return resolve(environment.database.backup_url or environment.database.url)
 
 
 def seal_of(environment: Environment) -> Seal:

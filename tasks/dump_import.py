@@ -19,8 +19,8 @@ from blocks.postgres.foreign import ForeignDump, read_roles, recognise, restore_
 from blocks.postgres.programs import Programs, find_programs_for
 from blocks.postgres.throwaway import USER, throwaway_server
 from blocks.reference import resolve
-from tasks.backup import backup_url
 from tasks.ledger import current_run
+from tasks.live_database import backup_url
 
 _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,199}(/[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,199}){0,9}")
 

@@ -11,7 +11,7 @@ from blocks.errors import Refused, RefusedByPlatform, Unreachable
 from blocks.postgres.connection import application_name, connect
 from blocks.postgres.databases import end_sessions_of
 from tasks.ledger import current_run
-from tasks.restore_plan import MAINTENANCE_DATABASE, restore_url
+from tasks.live_database import MAINTENANCE_DATABASE, restore_url
 
 GONE_SECONDS = 20
 

@@ -1,6 +1,7 @@
 """What a restore is about to do, as data: what comes in place of what, what would be lost, what stands in the way."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,23 +17,22 @@ from blocks.environment import Environment
 from blocks.errors import BackstopError, BadParameter, Refused, Unmet
 from blocks.manifest import Manifest
 from blocks.postgres.connection import Connection, connect, read_conninfo
-from blocks.postgres.databases import Database, require_database
+from blocks.postgres.databases import Database, read_database
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.snapshot import open_snapshot
-from blocks.reference import resolve
-from tasks.backup import backup_url
 from tasks.catalogue import Backup, find_backup
 from tasks.database_content import ContentSink, Source, dump_into
 from tasks.ledger import current_run
+from tasks.live_database import MAINTENANCE_DATABASE, live_name, restore_url
 from tasks.markdown import plain
 from tasks.prerequisite import Prerequisite
 from tasks.transfer_progress import in_words
 
-MAINTENANCE_DATABASE = "postgres"
 LARGE_OBJECTS = "large-objects"
 """As `accept_loss` names them: they belong to no table."""
 _LOCAL = ("", "127.0.0.1", "::1", "localhost")
 _NAME_BYTES = 63
+_OWN_SUFFIX = re.compile(r"_from_\d{14}$")
 _SPARE = 1.2
 """Disk that the new database may take beside the size of the one that was dumped."""
 
@@ -57,6 +57,9 @@ class RestorePlan(BaseModel):
     backup: Manifest
     proven: bool
     live: Database
+    """Where it is gone, what the backup says of it; its oid is 0 then."""
+    variable: str
+    """Platform variable that the switch changes; empty: the databases exchange their names."""
     new_name: str
     kept_name: str
     losses: list[Loss] | None
@@ -65,9 +68,13 @@ class RestorePlan(BaseModel):
     notes: list[str]
 
     @property
+    def is_live_there(self) -> bool:
+        return self.live.oid != 0
+
+    @property
     def fingerprint(self) -> str:
         """Of what is restored over what. What would be lost changes as long as somebody writes."""
-        what = f"{self.backup.id} {self.live.oid} {self.live.name} {sorted(self.live.may_connect)}"
+        what = f"{self.backup.id} {self.live.oid} {self.live.name} {self.variable} {sorted(self.live.may_connect)}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -78,19 +85,22 @@ def plan_restore(environment: Environment, which: str, at: str) -> RestorePlan:
     if backup.manifest.kind != "full":
         raise Refused(f"{backup.id} has the schema only: nothing can be restored from it.")
     url = restore_url(environment)
-    name = read_conninfo(backup_url(environment)).get("dbname", "")
+    name = live_name(environment)
+    variable = (environment.database.variable or "") if environment.database else ""
     with connect(url, current_run().id, MAINTENANCE_DATABASE, 30) as connection:
-        live = require_database(connection, name)
+        live = read_database(connection, name) or _as_backed_up(backup.manifest, name)
         lines = list(_prerequisites(connection, environment, backup, live))
         notes = list(_notes(connection, live, backup.manifest))
-    stem = f"{live.name[: _NAME_BYTES - 24]}"
+    stem = _OWN_SUFFIX.sub("", live.name)[: _NAME_BYTES - 24]
+    now = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     return RestorePlan(
         environment=environment.environment,
         backup=backup.manifest,
         proven=backup.is_proven,
         live=live,
-        new_name=f"{stem}_new_{current_run().id.replace('-', '')[:8]}",
-        kept_name=f"{stem}_until_{datetime.now(UTC):%Y%m%d%H%M%S}",
+        variable=variable,
+        new_name=f"{stem}_from_{now}" if variable else f"{stem}_new_{current_run().id.replace('-', '')[:8]}",
+        kept_name=live.name if variable else f"{stem}_until_{now}",
         losses=read_losses(environment, backup.manifest, live.name),
         prerequisites=lines,
         notes=notes,
@@ -120,13 +130,6 @@ def read_losses(environment: Environment, manifest: Manifest, database: str) -> 
     return losses
 
 
-def restore_url(environment: Environment) -> str:
-    """The role that may create and rename databases."""
-    backup_url(environment)
-    database = environment.database
-    return resolve(database.restore_url or database.url) if database else ""
-
-
 def publish_restore_plan(plan: RestorePlan) -> None:
     current_run().record("plan made", fingerprint=plan.fingerprint, backup=plan.backup.id, losses=_told(plan.losses))
     current_run().facts.update(backup=plan.backup.id, plan=plan.fingerprint, losses=_told(plan.losses))
@@ -147,7 +150,7 @@ def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) 
     names = {name.strip() for name in accepted.split(",") if name.strip()}
     if losses is None and "unknown" not in names:
         raise Refused(
-            "The live database cannot be read, so nobody knows what would be lost.",
+            "The live database is gone or cannot be read, so nobody knows what would be lost.",
             f"Accept that with accept_loss=unknown. Everything since {since:%Y-%m-%d %H:%M:%S %Z} may be lost."
             " Nothing was changed.",
         )
@@ -178,7 +181,8 @@ def _prerequisites(
     yield _line("backup proven", backup.is_proven, "its rows were compared after a test restore", "prove it first")
     yield from _of_role(connection, live)
     roles = {str(name) for (name,) in connection.execute("SELECT rolname::text FROM pg_roles")}
-    yield _missing("roles exist", {*manifest.roles, manifest.owner} - roles)
+    named = {live.owner, *live.may_connect, *(setting.role for setting in live.settings)} - {""}
+    yield _missing("roles exist", {*manifest.roles, manifest.owner, *named} - roles)
     available = {str(name) for (name,) in connection.execute("SELECT name::text FROM pg_available_extensions")}
     yield _missing("extensions available", set(manifest.extensions) - available)
     server = connection.info.server_version // 10_000
@@ -198,7 +202,7 @@ def _prerequisites(
 
 def _of_role(connection: Connection, live: Database) -> Iterator[Prerequisite]:
     row = connection.execute(
-        "SELECT current_user::text, rolsuper OR rolcreatedb, pg_has_role(%(owner)s, 'MEMBER'),"
+        "SELECT current_user::text, rolsuper OR rolcreatedb, pg_has_role(to_regrole(quote_ident(%(owner)s)), 'MEMBER'),"
         " rolsuper OR pg_has_role('pg_signal_backend', 'USAGE') FROM pg_roles WHERE rolname = current_user",
         {"owner": live.owner},
     ).fetchone() or ("", False, False, False)
@@ -240,9 +244,29 @@ def _notes(connection: Connection, live: Database, manifest: Manifest) -> Iterat
     slots = connection.execute("SELECT slot_name::text FROM pg_replication_slots WHERE database = %s", [live.name])
     for (slot,) in slots:
         yield f"Replication slot {slot} stays with the old database: its subscriber has to start anew."
+    if not live.oid:
+        yield f"There is no database {live.name} on the server: it is made as the backup describes it."
+        yield from (f"The setting {name} is in no backup: set it again." for name in manifest.custom_settings)
     yield "Subscriptions are not restored: they would draw from the publisher a second time."
     if manifest.release:
         yield f"When the backup was taken, release {manifest.release} had the traffic."
+
+
+def _switch(plan: RestorePlan) -> str:
+    if not plan.variable:
+        return f"which takes the name `{plan.live.name}`"
+    return f"to which the platform's variable `{plan.variable}` will point, and the release is started anew,"
+
+
+def _as_backed_up(manifest: Manifest, name: str) -> Database:
+    """The database as the backup describes it, for one that is gone."""
+    if manifest.described:
+        return manifest.described.model_copy(update={"oid": 0, "name": name, "size": 0})
+    raise Refused(
+        f"There is no database {name} on the server, and {manifest.id} does not say what it was like.",
+        f"Create it empty, with its owner and privileges, and restore again: CREATE DATABASE {name} OWNER"
+        f" {manifest.owner}. Nothing was changed.",
+    )
 
 
 def _told(losses: list[Loss] | None) -> list[str]:
@@ -254,15 +278,16 @@ def _page(plan: RestorePlan) -> Iterator[str]:
     taken_at = f"{plan.backup.taken_at:%Y-%m-%d %H:%M:%S %Z}"
     yield f"Taken at **{taken_at}**, {plan.backup.rows} rows · plan `{plan.fingerprint}`"
     yield ""
-    yield f"- **Into:** a new database `{plan.new_name}`, which takes the name `{plan.live.name}` once it is verified."
-    yield f"- **Kept:** the present one, as `{plan.kept_name}`; nobody but the restoring role can enter it."
+    yield f"- **Into:** a new database `{plan.new_name}`, {_switch(plan)} once it is verified."
+    if plan.is_live_there:
+        yield f"- **Kept:** the present one, as `{plan.kept_name}`; nobody but the restoring role can enter it."
     yield "- **While it goes on:** nobody can connect to the database; the service answers with errors."
     yield "- **Undo:** names and access as they are now; the new database is dropped."
     yield from (f"- {note}" for note in plan.notes)
     yield ""
     yield "## What would be lost"
     if plan.losses is None:
-        yield "Unknown: the present database cannot be read."
+        yield "Unknown: the present database is gone or cannot be read."
     elif not plan.losses:
         yield "Nothing: every row is as it was when the backup was taken."
     else:

@@ -29,6 +29,11 @@ class Setting(BaseModel):
     name: str
     value: str
 
+    @property
+    def is_custom(self) -> bool:
+        """Made up by an application or an extension."""
+        return "." in self.name
+
 
 class Database(BaseModel):
     """One database. Its `oid` stays when it is renamed."""
@@ -190,10 +195,10 @@ def carry_over(connection: Connection, model: Database, to: str) -> list[str]:
     return left
 
 
-def rename_pair(connection: Connection, first: tuple[str, str], second: tuple[str, str]) -> None:
-    """Two renames, old name → new name, in one transaction: both, or neither."""
+def rename_databases(connection: Connection, renames: list[tuple[str, str]]) -> None:
+    """Old name → new name, in their order, in one transaction: all, or none."""
     with connection.transaction():
-        for old, new in (first, second):
+        for old, new in renames:
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(old), sql.Identifier(new)))
 

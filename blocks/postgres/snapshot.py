@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from blocks.errors import BackstopError, Unreachable
 from blocks.manifest import DatabaseFacts, SequenceState
 from blocks.postgres.connection import connect
+from blocks.postgres.databases import require_database
 
 COPY_SETTINGS = (
     "SET datestyle = ISO",
@@ -44,7 +45,16 @@ class Snapshot:
     def read_facts(self) -> DatabaseFacts:
         found = self._connection.cursor(row_factory=dict_row).execute(_FACTS).fetchone() or {}
         extensions = dict(self._rows("SELECT extname::text, extversion FROM pg_extension ORDER BY 1"))
-        return DatabaseFacts(**found, extensions=extensions, roles=[name for (name,) in self._rows(_ROLES)])
+        database = require_database(self._connection, found["database"])
+        custom = [setting.name for setting in database.settings if setting.is_custom]
+        kept = [setting for setting in database.settings if not setting.is_custom]
+        return DatabaseFacts(
+            **found,
+            extensions=extensions,
+            roles=[name for (name,) in self._rows(_ROLES)],
+            described=database.model_copy(update={"settings": kept}),
+            custom_settings=sorted(custom),
+        )
 
     def read_tables(self) -> list[Table]:
         """Every table that has rows of its own, partitions each for itself, sorted by name."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "down": "end the embedded stack",
     "apply": "bring environment files and deployments into Prefect",
     "run": "start a procedure in an environment, and follow it",
+    "restore": "restore with the ledger and Prefect gone",
     "status": "show what runs, and how every environment stands",
     "recover": "finish what dead runs left armed, now",
     "audit": "print the audit trail, or prove that nothing in it was altered",

@@ -13,16 +13,17 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    parser.add_argument("--bare", action="store_true", help="without the sample service, its database and its Redis")
 
 
 def run(arguments: argparse.Namespace) -> int:
     state, stopwatch = State.of_surroundings(), Stopwatch()
     with state.locked(waiting=say_waiting), shown_progress() as progress:
-        layout, started = Starter(state, progress).bring_up()
+        layout, started = Starter(state, progress, sample=not arguments.bare).bring_up()
         if started:
             prepare_procedures(layout)
     print(f"Ready in {stopwatch}." if started else "Already up: nothing to do.")
     print(f"Prefect   {layout.interface_url}   (log in with the line in {state.folder / 'prefect-login'})")
-    print(f"Shop      {layout.front_url('production')}   (staging: {layout.front_url('staging')})")
+    if layout.sample:
+        print(f"Shop      {layout.front_url('production')}   (staging: {layout.front_url('staging')})")
     return ExitCode.DONE

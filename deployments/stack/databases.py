@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from deployments.stack.layout import ENVIRONMENTS, Layout
+from deployments.stack.layout import Layout
 
 _CONNECT_SECONDS = 2
 
@@ -29,7 +29,8 @@ def create_databases(layout: Layout) -> None:
         for role, password in layout.operating_passwords.items():
             if role not in roles:
                 _create_role(connection, role, password)
-        _allow_operating(connection)
+        if layout.sample:
+            _allow_operating(connection, layout.environments)
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
@@ -39,12 +40,12 @@ def _create_role(connection: psycopg.Connection, role: str, password: str) -> No
     connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))
 
 
-def _allow_operating(connection: psycopg.Connection) -> None:
+def _allow_operating(connection: psycopg.Connection, environments: tuple[str, ...]) -> None:
     """What docs/database-roles.md says of the two roles. Repeating it changes nothing."""
     connection.execute("GRANT pg_read_all_data TO shop_backup")
     connection.execute("ALTER ROLE shop_restore CREATEDB")
     connection.execute("GRANT pg_signal_backend TO shop_restore")
-    for environment in ENVIRONMENTS:
+    for environment in environments:
         database = sql.Identifier(f"shop_{environment}")
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO shop_backup, shop_restore").format(database))
         connection.execute(sql.SQL("GRANT {} TO shop_restore").format(database))

@@ -12,6 +12,7 @@ _REDIS_NUMBER = {"staging": 0, "production": 1}
 
 NAMES = ("postgres", "redis", "server", "worker", "supervisor", "shop-staging", "shop-production", "visitors")
 """The parts, in the order of starting; they end in the reverse one."""
+NAMES_WITHOUT_SAMPLE = ("postgres", "server", "worker", "supervisor")
 
 PORT_OWNERS = {
     "postgres": "postgres",
@@ -30,6 +31,13 @@ class Layout:
     state: State
     credentials: Credentials
     ports: dict[str, int]
+    sample: bool = True
+    """Whether the sample service is a part, with its environments."""
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Of the sample service."""
+        return ENVIRONMENTS if self.sample else ()
 
     @property
     def interface_url(self) -> str:
@@ -54,12 +62,14 @@ class Layout:
         return {
             "prefect": self.credentials.prefect_database_password,
             "backstop": self.credentials.ledger_password,
-            **{f"shop_{name}": self.credentials.of_shop(name).database_password for name in ENVIRONMENTS},
+            **{f"shop_{name}": self.credentials.of_shop(name).database_password for name in self.environments},
         }
 
     @property
     def operating_passwords(self) -> dict[str, str]:
         """Role → password, of those that act upon the shop's databases and own none."""
+        if not self.sample:
+            return {}
         return {
             "shop_backup": self.credentials.backup_database_password,
             "shop_restore": self.credentials.restore_database_password,
@@ -85,4 +95,5 @@ class Layout:
 
 def read_layout(state: State) -> Layout:
     """Of a stack that was started before. Raises Refused when there was none."""
-    return Layout(state, read_credentials(state), read_record(state).ports)
+    record = read_record(state)
+    return Layout(state, read_credentials(state), record.ports, record.sample)

@@ -26,6 +26,8 @@ class Launched(BaseModel):
 
 class Record(BaseModel):
     ports: dict[str, int] = Field(default_factory=dict)
+    sample: bool = True
+    """Whether the sample service is a part."""
     components: dict[str, Launched] = Field(default_factory=dict)
 
 

@@ -25,8 +25,8 @@ _TRIES = 3
 class Starter:
     """Brings one stack up. Interrupted at any moment, the next one goes on where this one was."""
 
-    def __init__(self, state: State, progress: Progress) -> None:
-        self._state, self._progress = state, progress
+    def __init__(self, state: State, progress: Progress, sample: bool = True) -> None:
+        self._state, self._progress, self._sample = state, progress, sample
         self._file = RecordFile(state)
         self._interrupted = threading.Event()
 
@@ -55,13 +55,13 @@ class Starter:
         ports = choose_ports(PORT_OWNERS.keys(), self._file.record.ports, in_use=self._own_ports())
 
         def write_ports(record: Record) -> None:
-            record.ports = ports
+            record.ports, record.sample = ports, self._sample
 
-        if ports != self._file.record.ports:
+        if (ports, self._sample) != (self._file.record.ports, self._file.record.sample):
             self._file.change(write_ports)
         write_private(self._state.folder / "prefect-login", f"{credentials.prefect_login}\n")
         self._state.subfolder("evidence")
-        return Layout(self._state, credentials, ports)
+        return Layout(self._state, credentials, ports, self._sample)
 
     def _own_ports(self) -> set[str]:
         alive = {name for name, launched in self._file.record.components.items() if is_alive(launched)}

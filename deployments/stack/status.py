@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from deployments.stack.layout import NAMES
+from deployments.stack.layout import NAMES, NAMES_WITHOUT_SAMPLE
 from deployments.stack.processes import memory
 from deployments.stack.record import Launched, read_record
 from deployments.stack.state import State
@@ -24,10 +24,11 @@ class ComponentStatus(BaseModel):
 
 def read_components(state: State) -> list[ComponentStatus]:
     """Every part of the stack, in the order of starting. Empty when the stack is down."""
-    components = read_record(state).components
-    if not components:
+    record = read_record(state)
+    if not record.components:
         return []
-    return [_read(name, components.get(name)) for name in NAMES]
+    names = NAMES if record.sample else NAMES_WITHOUT_SAMPLE
+    return [_read(name, record.components.get(name)) for name in names]
 
 
 def _read(name: str, launched: Launched | None) -> ComponentStatus:

@@ -1,6 +1,6 @@
 """The environment variables that flows and the command line work with."""
 
-from deployments.stack.layout import ENVIRONMENTS, Layout, read_layout
+from deployments.stack.layout import Layout, read_layout
 from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.state import State
 
@@ -24,11 +24,14 @@ def describe_surroundings(layout: Layout) -> dict[str, str]:
         "BACKSTOP_LEDGER_URL": layout.database_url("backstop"),
         "BACKSTOP_EVIDENCE": str(layout.state.folder / "evidence"),
         "BACKSTOP_POSTGRES_BIN": str(PostgresHome(layout.state).programs),
-        "SHOP_BACKUPS": str(layout.state.folder / "backups"),
-        "SHOP_BACKUP_RECIPIENT": layout.credentials.backup_recipient,
-        "SHOP_BACKUP_IDENTITY": layout.credentials.backup_identity,
     }
-    for environment in ENVIRONMENTS:
+    if layout.sample:
+        variables |= {
+            "SHOP_BACKUPS": str(layout.state.folder / "backups"),
+            "SHOP_BACKUP_RECIPIENT": layout.credentials.backup_recipient,
+            "SHOP_BACKUP_IDENTITY": layout.credentials.backup_identity,
+        }
+    for environment in layout.environments:
         variables |= _shop(layout, environment)
     return variables
 

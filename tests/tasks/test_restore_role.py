@@ -6,18 +6,10 @@ import psycopg
 import pytest
 
 from blocks.database import PostgresDatabase
-from tasks.restore import (
-    carry_over_settings,
-    create_new_database,
-    names_before,
-    open_database,
-    restore_into_new,
-    stop_writes,
-    switch_back,
-    switch_databases,
-    verify_restored,
-)
+from tasks.restore import carry_over_settings, create_new_database, restore_into_new, verify_restored
 from tasks.restore_plan import plan_restore
+from tasks.restore_switch import exchange_names, exchange_names_back, switch_before
+from tasks.writes import open_database, stop_writes
 from tests.databases.practice import Practice
 from tests.databases.roles import make_role
 
@@ -52,13 +44,13 @@ def test_it_can_take_every_step_of_a_restore_and_of_its_undo(practice: Practice)
         restore_into_new.fn(practice.environment, plan)
         verify_restored.fn(practice.environment, plan)
         assert carry_over_settings.fn(practice.environment, plan) == []
-        before = names_before(plan, created)
-        switch_databases.fn(practice.environment, before)
+        before = switch_before(practice.environment, plan, created)
+        exchange_names.fn(practice.environment, before)
         open_database.fn(practice.environment, created.oid, before.may_connect)
         assert practice.server.execute(words, practice.database) == [("x",)]
 
         stop_writes.fn(practice.environment, created.oid)
-        switch_back.fn(practice.environment, before)
+        exchange_names_back.fn(practice.environment, before)
         open_database.fn(practice.environment, before.live_oid, before.may_connect)
         assert practice.server.execute(words, practice.database) == [("x",), ("since",)]
         assert run.failed_undos == []

@@ -1,0 +1,168 @@
+"""The switch from the live database to the restored one, and back: an exchange of names, or one variable."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from blocks.environment import Environment
+from blocks.errors import Refused, SomebodyElseChangedIt
+from blocks.postgres.connection import with_database
+from blocks.postgres.databases import Database, read_database, rename_databases, require_database
+from tasks.deploy_plan import read_traffic_before
+from tasks.ledger import current_run, effect
+from tasks.live_database import live_name, read_application_url
+from tasks.restore_plan import RestorePlan
+from tasks.retry import is_passing
+from tasks.server_session import connect_as_restorer, translate
+from tasks.traffic import TrafficBefore, read_main_release
+from tasks.writes import end_all_sessions
+
+
+class SwitchBefore(BaseModel):
+    """Which database is live before the switch, and which after it."""
+
+    live: str
+    live_oid: int
+    """0 where it was gone."""
+    new_oid: int
+    kept: str
+    """What the live one is called after the switch."""
+    new: str
+    """What the new one is called before it, and again after a switch back."""
+    backup: str
+    may_connect: list[str]
+    """Who may connect to the live one; empty text: everybody."""
+    variable: str = ""
+    """Platform variable that is changed; empty: the two exchange their names."""
+    traffic: TrafficBefore | None = None
+    """Where a variable is changed: the releases that were started with the one of before."""
+
+    @property
+    def restored(self) -> str:
+        """What the restored database is called while it is live."""
+        return self.new if self.variable else self.live
+
+
+def switch_before(environment: Environment, plan: RestorePlan, created: Database) -> SwitchBefore:
+    traffic = None
+    if plan.variable:
+        main = read_main_release(environment.platform)
+        traffic = read_traffic_before(environment.platform, main.version if main else "")
+    return SwitchBefore(
+        live=plan.live.name,
+        live_oid=plan.live.oid,
+        new_oid=created.oid,
+        kept=plan.kept_name,
+        new=plan.new_name,
+        backup=plan.backup.id,
+        may_connect=sorted(plan.live.may_connect),
+        variable=plan.variable,
+        traffic=traffic,
+    )
+
+
+def find_last_switch(environment: Environment) -> SwitchBefore:
+    """As the audit trail tells it. Raises Refused where no restore ever switched the databases of this environment."""
+    row = (
+        current_run()
+        .connection.execute(
+            "SELECT detail FROM audit WHERE environment = %s AND event = 'effect done'"
+            " AND detail->>'effect' = 'switch databases' ORDER BY sequence DESC LIMIT 1",
+            [environment.environment],
+        )
+        .fetchone()
+    )
+    if row is None:
+        raise Refused(f"No restore has switched the databases of {environment.environment}.")
+    before = SwitchBefore.model_validate(row["detail"])
+    if not before.live_oid:
+        raise Refused(
+            f"There was no database {before.live} before the restore of {before.backup}: nothing to go back to.",
+            "Restore another backup with restore-and-verify. Nothing was changed.",
+        )
+    return before
+
+
+def is_switched(environment: Environment, before: SwitchBefore) -> bool:
+    """Whether the application finds the restored database. Raises SomebodyElseChangedIt when it finds a third one."""
+    oid = read_live_oid(environment)
+    if oid not in (before.live_oid, before.new_oid):
+        raise _unexplained(before, oid)
+    return oid == before.new_oid
+
+
+def read_live_oid(environment: Environment) -> int:
+    """Of the database that the application finds; 0 when there is none."""
+    with connect_as_restorer(environment) as connection:
+        live = read_database(connection, live_name(environment))
+    return live.oid if live else 0
+
+
+# Repeating is safe: it looks which database bears the name.
+@task(name="Switch databases", cache_policy=NO_CACHE, retries=5, retry_delay_seconds=0.5, retry_condition_fn=is_passing)
+def exchange_names(environment: Environment, before: SwitchBefore) -> None:
+    """The new database takes the live name, in one transaction. Raises SomebodyElseChangedIt."""
+    if is_switched(environment, before):
+        return
+    with connect_as_restorer(environment) as connection:
+        new = require_database(connection, oid=before.new_oid)
+        bearer = read_database(connection, before.live)
+        with effect("switch databases", **before.model_dump()):
+            renames = [(new.name, before.live)]
+            if bearer:
+                end_all_sessions(connection, bearer)
+                renames.insert(0, (before.live, before.kept))
+            translate(lambda: rename_databases(connection, renames))
+
+
+# Repeating is safe: it looks which database bears the name.
+@task(
+    name="Switch databases back",
+    cache_policy=NO_CACHE,
+    retries=20,
+    retry_delay_seconds=1,
+    retry_condition_fn=is_passing,
+)
+def exchange_names_back(environment: Environment, before: SwitchBefore) -> None:
+    """Both databases are called again what they were called before the switch."""
+    if not is_switched(environment, before):
+        return
+    with connect_as_restorer(environment) as connection:
+        restored = require_database(connection, before.live)
+        renames = [(before.live, before.new)]
+        if before.live_oid:
+            old = read_database(connection, oid=before.live_oid)
+            if old is None:
+                raise _unexplained(before, restored.oid)
+            renames.append((old.name, before.live))
+        with effect("switch databases back", **before.model_dump()):
+            end_all_sessions(connection, restored)
+            translate(lambda: rename_databases(connection, renames))
+
+
+# Repeating is safe: the variable is set to what it is to be.
+@task(
+    name="Point the application to a database",
+    cache_policy=NO_CACHE,
+    retries=5,
+    retry_delay_seconds=1,
+    retry_condition_fn=is_passing,
+)
+def point_application(environment: Environment, before: SwitchBefore, back: bool = False) -> None:
+    """Releases that are started from now on find the new database, or again the one of before.
+
+    Raises SomebodyElseChangedIt when the variable names a third one.
+    """
+    if is_switched(environment, before) != back:
+        return
+    platform, name = environment.platform, before.live if back else before.new
+    url = with_database(read_application_url(environment, before.variable), name)
+    with effect("switch databases back" if back else "switch databases", **before.model_dump()):
+        platform.set_variables({**platform.read_variables(), before.variable: url})
+
+
+def _unexplained(before: SwitchBefore, oid: int) -> SomebodyElseChangedIt:
+    return SomebodyElseChangedIt(
+        f"The live database is {oid or 'gone'} now. Before this run it was {before.live_oid or 'gone'};"
+        f" the run made {before.new_oid}."
+    )

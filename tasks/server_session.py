@@ -1,0 +1,31 @@
+"""A session on the application's database server, of the role that restores."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+
+from blocks.environment import Environment
+from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.postgres.connection import Connection, connect
+from tasks.ledger import current_run
+from tasks.live_database import MAINTENANCE_DATABASE, restore_url
+
+T = TypeVar("T")
+
+
+def connect_as_restorer(environment: Environment) -> Connection:
+    """In the database that nobody restores, so that all others can be renamed or dropped."""
+    return connect(restore_url(environment), current_run().id, MAINTENANCE_DATABASE, statement_seconds=60)
+
+
+def translate(act: Callable[[], T]) -> T:
+    """Raises Unreachable for what may pass, RefusedByPlatform for a no."""
+    try:
+        return act()
+    except psycopg.OperationalError as error:
+        raise Unreachable(f"The database server went away ({type(error).__name__}).") from None
+    except psycopg.errors.ObjectInUse as error:
+        raise Unreachable(f"The database is in use: {error.diag.message_primary}.") from None
+    except psycopg.Error as error:
+        raise RefusedByPlatform(f"The database server refuses: {error.diag.message_primary}.") from None

@@ -1,0 +1,61 @@
+"""Stop everybody from writing to a database, in PostgreSQL itself, and let them again."""
+
+import time
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.environment import Environment
+from blocks.errors import RefusedByPlatform
+from blocks.postgres.connection import Connection
+from blocks.postgres.databases import (
+    Database,
+    close_to_all,
+    count_sessions,
+    end_sessions,
+    open_to,
+    read_database,
+    require_database,
+)
+from tasks.ledger import effect
+from tasks.retry import is_passing
+from tasks.server_session import connect_as_restorer, translate
+
+QUIET_SECONDS = 20
+"""How long sessions that were ended have for going away."""
+
+
+# Repeating is safe: who is refused stays refused, and a session that is gone stays gone.
+@task(name="Stop writes", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1, retry_condition_fn=is_passing)
+def stop_writes(environment: Environment, oid: int) -> None:
+    """Refuse every role but the restoring one, and end all sessions. Raises RefusedByPlatform for one that stays."""
+    with connect_as_restorer(environment) as connection:
+        database = require_database(connection, oid=oid)
+        with effect("stop writes", database=database.name, oid=oid):
+            translate(lambda: close_to_all(connection, database))
+            end_all_sessions(connection, database)
+
+
+# Repeating is safe: privileges are set as a whole.
+@task(name="Resume writes", cache_policy=NO_CACHE, retries=10, retry_delay_seconds=1, retry_condition_fn=is_passing)
+def open_database(environment: Environment, oid: int, may_connect: list[str]) -> None:
+    """Let those connect who could before. One that is gone needs nobody to connect to it."""
+    with connect_as_restorer(environment) as connection:
+        database = read_database(connection, oid=oid)
+        if database is None or database.may_connect == set(may_connect):
+            return
+        with effect("resume writes", database=database.name, oid=oid):
+            translate(lambda: open_to(connection, database, set(may_connect)))
+
+
+def end_all_sessions(connection: Connection, database: Database) -> None:
+    """End sessions until there is none. Raises RefusedByPlatform when one stays."""
+    deadline = time.monotonic() + QUIET_SECONDS
+    while True:
+        left = end_sessions(connection, database)
+        if not count_sessions(connection, database):
+            return
+        if time.monotonic() > deadline:
+            who = ", ".join(left) or "their owners connect again and again"
+            raise RefusedByPlatform(f"Sessions in {database.name} could not be ended: {who}.")
+        time.sleep(0.05)

@@ -1,0 +1,148 @@
+"""Where databases cannot be renamed, a restore changes the variable that names the live one and starts anew."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.postgres.connection import read_conninfo
+from deployments.apply import ROOT
+from deployments.stack.state import write_private
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.records import Records
+from tests.flows.shop_database import NAME, ShopDatabase
+from tests.running_stack import RunningStack
+
+STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
+REPOINTED = "shop-repointed"
+VARIABLE = "DATABASE_URL"
+EVERYTHING = "public.tasks,public.uploads,public.payment_events,public.users"
+
+
+@pytest.fixture(scope="module")
+def repointed(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Staging under another name, whose restores change a variable. Its platform is as before afterwards."""
+    shared_stack.run("up")
+    content = yaml.safe_load(STAGING.read_text())
+    content["environment"] = REPOINTED
+    content["database"]["variable"] = VARIABLE
+    file = tmp_path_factory.mktemp("environments") / f"{REPOINTED}.yaml"
+    file.write_text(yaml.safe_dump(content))
+    shared_stack.run("apply", str(file))
+    staging = platform_of(shared_stack, file.parent)
+    variables = staging.read_variables()
+    yield shared_stack
+    staging.set_variables(variables)
+    assert shared_stack.run_procedure("deploy", "shop-staging", version="v1.1.0")["ending"] == "Done"
+
+
+def platform_of(stack: RunningStack, folder: Path) -> SandboxPlatform:
+    token = folder / "token"
+    if not token.exists():
+        write_private(token, stack.layout.credentials.staging.sandbox_token)
+    return SandboxPlatform(url=stack.layout.control_url("staging"), token=f"file:{token}", timeout=5)
+
+
+@pytest.fixture
+def platform(repointed: RunningStack, tmp_path: Path) -> SandboxPlatform:
+    return platform_of(repointed, tmp_path)
+
+
+@pytest.fixture
+def shop(repointed: RunningStack) -> ShopDatabase:
+    repointed.run("up")
+    return ShopDatabase(repointed)
+
+
+def pointed_at(platform: SandboxPlatform) -> str:
+    return read_conninfo(platform.read_variables()[VARIABLE])["dbname"]
+
+
+def titles(shop: ShopDatabase, database: str) -> str:
+    return str(shop.ask("SELECT title FROM tasks", database))
+
+
+def write_through_service(shop: ShopDatabase, title: str) -> None:
+    credentials, url = shop.stack.layout.credentials.staging, shop.stack.layout.front_url("staging")
+    with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:
+        login = client.post("/login", json={"name": "demo", "password": credentials.demo_password}).raise_for_status()
+        headers = {"Authorization": f"Bearer {login.json()['token']}"}
+        client.post("/tasks", json={"title": title}, headers=headers).raise_for_status()
+
+
+def back_up(stack: RunningStack) -> str:
+    made = stack.run_procedure("back-up-database", REPOINTED)
+    assert made["ending"] == "Done", made
+    backup = str(made["message"].split()[1])
+    assert stack.run_procedure("verify-backup", REPOINTED, backup=backup)["ending"] == "Done"
+    return backup
+
+
+def test_the_service_finds_the_restored_database_and_undo_brings_the_one_of_before_back(
+    shop: ShopDatabase, platform: SandboxPlatform, records: Records
+) -> None:
+    shop.write_task("before the backup")
+    backup = back_up(shop.stack)
+    shop.write_task("after the backup")
+    release, others = platform.read_traffic(), platform.read_variables()
+
+    restored = shop.stack.run_procedure("restore-and-verify", REPOINTED, backup=backup, accept_loss="public.tasks")
+
+    assert restored["ending"] == "Done", restored["message"]
+    live = pointed_at(platform)
+    assert live.startswith(f"{NAME}_from_")
+    assert live in str(restored["message"])
+    assert {**platform.read_variables(), VARIABLE: ""} == {**others, VARIABLE: ""}
+    assert platform.read_traffic() != release
+    write_through_service(shop, "written to the restored one")
+    assert "written to the restored one" in titles(shop, live)
+    assert "after the backup" not in titles(shop, live)
+    assert shop.read(NAME).may_connect == {"shop_restore"}
+
+    # Backups and further restores follow the variable.
+    again = back_up(shop.stack)
+    plan = shop.stack.run_procedure("restore-and-verify", REPOINTED, backup=again, plan_only=True)
+    assert plan["ending"] == "Done", plan["message"]
+
+    undone = shop.stack.run_procedure("undo-restore", REPOINTED, accept_loss=EVERYTHING)
+
+    assert undone["ending"] == "Done", undone["message"]
+    assert pointed_at(platform) == NAME
+    write_through_service(shop, "after the undo")
+    assert "after the undo" in titles(shop, NAME)
+    assert "after the backup" in titles(shop, NAME)
+    records.assert_settled(REPOINTED)
+
+
+def test_a_release_that_does_not_start_on_it_puts_all_back(
+    shop: ShopDatabase, platform: SandboxPlatform, records: Records
+) -> None:
+    backup = back_up(shop.stack)
+    traffic, variables, others = platform.read_traffic(), platform.read_variables(), set(shop.others())
+    platform.set_variables({**variables, "SHOP_WEBHOOK_SECRET": ""})  # no release starts without it
+    try:
+        failed = shop.stack.run_procedure("restore-and-verify", REPOINTED, backup=backup, accept_loss=EVERYTHING)
+        after = platform.read_variables()
+    finally:
+        platform.set_variables(variables)
+
+    assert (failed["ending"], failed["exit_code"]) == ("Rolled back", 3), failed["message"]
+    assert after[VARIABLE] == variables[VARIABLE]
+    assert platform.read_traffic() == traffic
+    assert set(shop.others()) == others
+    eventually(shop.service_answers)
+    records.assert_settled(REPOINTED)
+
+
+def test_a_variable_that_the_platform_does_not_have_refuses(shop: ShopDatabase, tmp_path: Path) -> None:
+    content = yaml.safe_load(STAGING.read_text())
+    content["environment"] = "shop-mispointed"
+    content["database"]["variable"] = "NO_SUCH_VARIABLE"
+    (tmp_path / "shop-mispointed.yaml").write_text(yaml.safe_dump(content))
+    shop.stack.run("apply", str(tmp_path / "shop-mispointed.yaml"))
+    refused = shop.stack.run_procedure("back-up-database", "shop-mispointed")
+    assert (refused["ending"], refused["exit_code"]) == ("Refused", 1)
+    assert "has no variable NO_SUCH_VARIABLE" in str(refused["message"])
