@@ -82,7 +82,7 @@ def restore_into(
     ):
         feeds = {member.name: feed_of(archive, member, count) for member in archive.manifest.members}
         major = _server_major(target)
-        restore(target.programs, folder, feeds, environment, options, lambda: on_read(size), major)
+        restore(target.programs, folder, feeds, environment, options, lambda: on_read(size), server_major=major)
 
 
 def _server_major(target: Target) -> int:

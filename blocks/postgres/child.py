@@ -4,7 +4,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -56,7 +55,8 @@ def running(
 
     `ended_with`: what it gets when this process is killed. `source`, `output`: as for Popen.
     """
-    with tempfile.TemporaryFile() as complaints, _lifeline() as lifeline:
+    # In memory: on a disk that is full nobody could say so.
+    with os.fdopen(os.memfd_create("complaints"), "w+b") as complaints, _lifeline() as lifeline:
         process = subprocess.Popen(
             list(command),
             env=environment,

@@ -49,6 +49,7 @@ def restore(
     environment: dict[str, str],
     options: list[str],
     on_look: Callable[[], None] = lambda: None,
+    *,
     server_major: int = _KNOWN_FROM,
 ) -> None:
     """Restore the archive in `folder` into the database of `environment`.

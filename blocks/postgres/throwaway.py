@@ -24,6 +24,7 @@ _OWNERS = ("postgres", "nobody")
 _INITDB_SECONDS = 60
 _START_SECONDS = 30
 _STOP_SECONDS = 10
+_HINT = "Look at this machine's disk and memory, then try again. Of the backup it says nothing."
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -69,7 +70,7 @@ def _wait_until_it_answers(child: Child, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(url):
         if not child.is_running() or time.monotonic() > deadline:
-            raise BackstopError(f"A throw-away PostgreSQL did not start: {child.read_complaint()}")
+            raise BackstopError(f"A throw-away PostgreSQL did not start: {child.read_complaint()}", _HINT)
         time.sleep(0.02)
 
 
@@ -89,7 +90,7 @@ def _initialize(programs: Programs, folder: Path, user: str | None) -> None:
         )
     except subprocess.CalledProcessError as error:
         complaint = error.stderr.decode(errors="replace").strip()[-300:]
-        raise BackstopError(f"A throw-away PostgreSQL could not be made: {complaint}") from None
+        raise BackstopError(f"A throw-away PostgreSQL could not be made: {complaint}", _HINT) from None
     except PermissionError:
         raise Refused(
             f"User '{user}', whom PostgreSQL has to run as here, cannot reach {programs.folder}.",

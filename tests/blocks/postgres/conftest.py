@@ -2,6 +2,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,4 +54,8 @@ def workshop(server: Postgres, programs: Programs, temporary: Path) -> Iterator[
 def _programs_left(programs: Programs) -> list[str]:
     """Of PostgreSQL's client programs, below this process."""
     below = psutil.Process(os.getpid()).children(recursive=True)
-    return [child.name() for child in below if child.name() in ("pg_dump", "pg_restore")]
+    names = []
+    for child in below:
+        with suppress(psutil.NoSuchProcess):  # a server's session ended meanwhile
+            names.append(child.name())
+    return [name for name in names if name in ("pg_dump", "pg_restore")]

@@ -9,7 +9,7 @@ import pytest
 
 from blocks.errors import BackupIsBad
 from blocks.postgres.connection import libpq_environment
-from blocks.postgres.restore import Feed, RestoreFailed, restore
+from blocks.postgres.restore import Feed, RestoreFailed, ServerFailed, restore
 from tests.blocks.platforms.waiting import eventually
 from tests.blocks.postgres.workshop import Kept, Workshop, children_at_work
 
@@ -115,7 +115,7 @@ def test_a_server_that_cuts_the_restore_off_is_told(workshop: Workshop, kept: Ke
             " WHERE application_name = 'backstop test' AND query LIKE 'COPY%'"
         )
 
-    with pytest.raises(RestoreFailed, match=r"terminating connection|closed the connection"):
+    with pytest.raises(ServerFailed, match=r"terminating connection|closed the connection"):
         restore_from(workshop, kept, feeds_of(kept), cut_off)
 
 
