@@ -30,6 +30,7 @@ class Ended(NamedTuple):
 def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[float, str], None]) -> Ended | None:
     """Tell each step of the run as it happens; its ending, or None when `timeout` seconds passed first."""
     began, seen, dead_since = time.monotonic(), 0, None
+    progress: set[str] = set()
     asked_at = began
     connection = _connect_or_none(run_id)
     while timeout is None or time.monotonic() - began < timeout:
@@ -46,6 +47,10 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
         if time.monotonic() - asked_at < STATE_SECONDS:
             continue
         asked_at, state = time.monotonic(), api.read_state(run_id)
+        for told in api.read_progress(run_id):
+            if told not in progress:
+                progress.add(told)
+                tell(time.monotonic() - began, f"  {told}")
         if state["type"] in FINAL:
             dead_since = dead_since or time.monotonic()
             never_began = not seen and connection is not None and not connection.closed

@@ -52,6 +52,13 @@ class PrefectApi:
         run: dict[str, Any] = self._call("GET", f"/flow_runs/{run_id}").json()
         return run["state"] or {"type": "PENDING", "name": "Pending", "message": ""}
 
+    def read_progress(self, run_id: str) -> list[str]:
+        """What the run's progress bars say at the moment, oldest first."""
+        wanted = {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["progress"]}}
+        found = self._call("POST", "/artifacts/filter", json={"artifacts": wanted, "sort": "ID_DESC"}).json()
+        by_age = sorted(found, key=lambda artifact: str(artifact["created"]))
+        return [str(artifact["description"]) for artifact in by_age]
+
     def link(self, run_id: str) -> str:
         """The run's page in the interface."""
         return f"{self.url.removesuffix('/api')}/runs/flow-run/{run_id}"

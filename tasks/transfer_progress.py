@@ -1,4 +1,4 @@
-"""How a long transfer of bytes stands: on the run's page, and in its log. Without Prefect around it, nowhere."""
+"""How a long transfer of bytes stands: on the run's page, in its log, in the terminal. Without Prefect, nowhere."""
 
 import time
 from uuid import UUID
@@ -28,19 +28,18 @@ class TransferProgress:
         self._shown = now
         rate = done_bytes / (now - self._began)
         left = max(0, self._expected - done_bytes) / rate if rate else 0
-        update_progress_artifact(self._artifact, progress=min(99.0, 100 * done_bytes / self._expected))
-        get_run_logger().info(
-            "%s: %s of about %s, %s/s, about %d s left",
-            self._what,
-            in_words(done_bytes),
-            in_words(max(self._expected, done_bytes)),
-            in_words(int(rate)),
-            left,
+        told = (
+            f"{self._what}: {in_words(done_bytes)} of about {in_words(max(self._expected, done_bytes))},"
+            f" {in_words(int(rate))}/s, about {left:.0f} s left"
         )
+        percent = min(99.0, 100 * done_bytes / self._expected)
+        update_progress_artifact(self._artifact, progress=percent, description=told)
+        get_run_logger().info(told)
 
     def finish(self) -> None:
         if self._artifact:
-            update_progress_artifact(self._artifact, progress=100.0)
+            told = f"{self._what}: done in {time.monotonic() - self._began:.1f} s"
+            update_progress_artifact(self._artifact, progress=100.0, description=told)
 
 
 def in_words(size: int) -> str:
