@@ -30,10 +30,13 @@ def backup_url(environment: Environment) -> str:
 
 
 def restore_url(environment: Environment) -> str:
-    """Of the role that may create databases beside the live one."""
+    """Of the role that may create databases beside the live one; the application's own where none is named.
+
+    Whoever uses it names the database. Raises Refused where the environment has none.
+    """
     url = backup_url(environment)
     database = environment.database
-    return resolve(database.restore_url) if database and database.restore_url else url
+    return resolve(database.restore_url or database.url) if database else url
 
 
 def read_application_url(environment: Environment, variable: str) -> str:
