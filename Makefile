@@ -53,7 +53,7 @@ demo: env ## see a good release deployed, and a bad one caught and rolled back
 	$(VENV)/bin/backstop demo
 
 test: env ## run the tests, on real services
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: env ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .
