@@ -16,12 +16,12 @@ from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.health import verify_answers
 from tasks.ledger import current_run, phase
-from tasks.table_restore_compare import Comparison, compare_tables, publish_comparison
-from tasks.table_restore_load import drop_restored, restore_tables_beside
-from tasks.table_restore_model import Mode, TableRestorePlan
-from tasks.table_restore_page import publish_table_plan
-from tasks.table_restore_plan import plan_table_restore, require_possible
-from tasks.table_restore_write import Change, change_of, find_last_change, put_rows_back, write_rows_of_backup
+from tasks.table_restore.compare import Comparison, compare_tables, publish_comparison
+from tasks.table_restore.load import drop_restored, restore_tables_beside
+from tasks.table_restore.model import Mode, TableRestorePlan
+from tasks.table_restore.page import publish_table_plan
+from tasks.table_restore.plan import plan_table_restore, require_possible
+from tasks.table_restore.write import Change, change_of, find_last_change, put_rows_back, write_rows_of_backup
 
 Tables = Annotated[
     str,

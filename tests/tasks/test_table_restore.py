@@ -8,11 +8,11 @@ from blocks.errors import BackstopError, Refused, RefusedByPlatform, SomebodyEls
 from blocks.postgres.tables import title_of
 from tasks.catalogue import Backup
 from tasks.ledger import current_run
-from tasks.table_restore_compare import Comparison, compare_tables
-from tasks.table_restore_load import drop_restored, restore_tables_beside
-from tasks.table_restore_model import Mode, TableRestorePlan
-from tasks.table_restore_plan import plan_table_restore
-from tasks.table_restore_write import Change, change_of, find_last_change, put_rows_back, write_rows_of_backup
+from tasks.table_restore.compare import Comparison, compare_tables
+from tasks.table_restore.load import drop_restored, restore_tables_beside
+from tasks.table_restore.model import Mode, TableRestorePlan
+from tasks.table_restore.plan import plan_table_restore
+from tasks.table_restore.write import Change, change_of, find_last_change, put_rows_back, write_rows_of_backup
 from tests.databases.practice import Practice
 from tests.databases.roles import make_role
 
@@ -292,7 +292,7 @@ def test_an_undo_leaves_a_table_alone_that_is_another_one_now(practice: Practice
 def test_a_busy_table_is_given_up_and_nobody_queues_meanwhile(
     practice: Practice, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.table_restore_write.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.table_restore.write.BUSY_SECONDS", 0.5)
     practice.execute("DELETE FROM book")
     with practice.server.connect(practice.database) as writer, writer.transaction():
         writer.execute("INSERT INTO author (name) VALUES ('Cem')")

@@ -1,0 +1,1 @@
+"""Rows of single tables out of a backup: read beside the live ones, compared, written."""
