@@ -17,6 +17,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
         stack.run("up")
         yield stack
     finally:
+        stack.runner.close()
         stack.run("down", "--purge")
 
 

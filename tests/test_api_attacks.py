@@ -174,7 +174,7 @@ def test_after_a_bare_prefect_deploy_the_flow_refuses_unknown_environments_and_a
 def test_a_run_that_has_ended_cannot_be_made_to_repeat_its_effects(
     stack: RunningStack, api: httpx.Client, version: str, ending: str
 ) -> None:
-    run = stack.run_procedure("deploy", "shop-staging", version=version)
+    run = stack.run_as_ci("deploy", "shop-staging", version=version)
     assert run["ending"] == ending, run
     traces = Traces(stack)
     effects = "SELECT count(*) FROM audit WHERE run_id = %s AND event = 'effect intended'"

@@ -48,7 +48,7 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
             ("back-up-database", {}, "Done"),
             ("verify-backup", {}, "Done"),
         ):
-            run = shared_stack.run_procedure(procedure, "shop-staging", **parameters)
+            run = shared_stack.run_as_ci(procedure, "shop-staging", **parameters)
             assert run["ending"] == ending, run
         records = Records(shared_stack)
         with backup_under_way(ShopDatabase(shared_stack), records) as run_id:  # pg_dump is over in a moment otherwise

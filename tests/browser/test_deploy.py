@@ -55,7 +55,7 @@ def test_a_bad_version_is_refused_in_the_form_and_nothing_starts(interface: Inte
 
 
 def test_a_refused_run_reads_refused_in_the_list(interface: Interface, stack: RunningStack) -> None:
-    assert stack.run_procedure("deploy", "shop-staging", version="v0.0.404")["ending"] == "Refused"
+    assert stack.run_as_ci("deploy", "shop-staging", version="v0.0.404")["ending"] == "Refused"
     interface.open_run_list()
     run = interface.listed_run("deploy v0.0.404 to shop-staging").first
     expect(run.locator(".state-badge")).to_have_text("Refused")

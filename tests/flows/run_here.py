@@ -2,20 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from prefect.client.schemas.objects import State
+import yaml
+from prefect import Flow
 
-from flows.back_up_database import back_up_database
-from flows.deploy import deploy, roll_back_deploy
-from flows.prune_backups import prune_backups
-from flows.restore_and_verify import restore_and_verify
-from flows.verify_backup import verify_backup
+from deployments.apply import ROOT
 
-PROCEDURES: dict[str, Callable[..., State[object]]] = {
-    one.name: one
-    for one in (deploy, roll_back_deploy, back_up_database, verify_backup, restore_and_verify, prune_backups)
-}
+PROCEDURES: dict[str, Flow[..., Any]] = {}
+for described in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+    module, _, name = described["entrypoint"].rpartition(".")
+    procedure = getattr(import_module(module), name)
+    PROCEDURES[procedure.name] = procedure
 
 
 def main() -> None:

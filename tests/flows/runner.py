@@ -1,23 +1,33 @@
-"""A process that runs one procedure after the other, with variables of its own where a test wants other ones."""
+"""A process that runs one procedure after the other, as the worker would, but without starting a new one for each."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.running_stack import RunningStack
+if TYPE_CHECKING:
+    from tests.running_stack import RunningStack
+
+EXIT_CODES = {"Done": 0, "Refused": 1, "Rolled back": 3, "Needs a human": 4}
 
 
-@dataclass(frozen=True)
 class Runner:
-    process: "subprocess.Popen[str]"
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = dict(variables)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.flows.run_here"],
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
 
     def run(self, procedure: str, environment: str, **parameters: object) -> dict[str, Any]:
-        """Its run, ending and message."""
+        """Its run, ending, message and the exit code that the command line would have."""
         self.begin(procedure, environment, **parameters)
         return self.result()
 
@@ -29,21 +39,40 @@ class Runner:
     def result(self) -> dict[str, Any]:
         """Of what was begun; it comes to its end by the limits of the procedure itself."""
         assert self.process.stdout
-        return dict(json.loads(self.process.stdout.readline()))
+        result = dict(json.loads(self.process.stdout.readline()))
+        return {**result, "exit_code": EXIT_CODES[result["ending"]]}
+
+    def close(self) -> None:
+        self.process.kill()
+        with self.process:
+            pass
+
+
+class KeptRunner:
+    """The same runner again and again, for as long as it is fit for the stack. It ends with the tests."""
+
+    def __init__(self) -> None:
+        self._runner: Runner | None = None
+
+    def get(self, variables: Mapping[str, str]) -> Runner:
+        fit = self._runner and self._runner.process.poll() is None and self._runner.variables == variables
+        if not fit:
+            self.close()
+            self._runner = Runner(variables)
+        assert self._runner
+        return self._runner
+
+    def close(self) -> None:
+        if self._runner:
+            self._runner.close()
+        self._runner = None
 
 
 @contextmanager
-def running_procedures(stack: RunningStack, **variables: str) -> Iterator[Runner]:
-    """As the worker would run them, but for these variables."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.run_here"],
-        env={**os.environ, **stack.surroundings, **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            yield Runner(process)
-        finally:
-            process.kill()
+def running_procedures(stack: "RunningStack", **variables: str) -> Iterator[Runner]:
+    """A runner of its own, with variables of its own where a test wants other ones than the worker's."""
+    runner = Runner({**stack.surroundings, **variables})
+    try:
+        yield runner
+    finally:
+        runner.close()

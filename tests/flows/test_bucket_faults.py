@@ -12,7 +12,7 @@ from tests.blocks.stores.servers import S3Server, running_swift
 from tests.flows.bucket import ENVIRONMENT, drop_ballast, take_ballast, write_environment
 from tests.flows.records import Records
 from tests.flows.runner import Runner, running_procedures
-from tests.flows.shop_database import ShopDatabase
+from tests.flows.shop_database import EVERYTHING, ShopDatabase
 from tests.running_stack import RunningStack
 
 ALWAYS = 10_000
@@ -174,7 +174,7 @@ def test_a_store_that_goes_away_while_it_is_read_proves_and_changes_nothing(
     before, known = shop.read(), stored(store)
     proxy.faults.append(Fault("drop request", "GET", ".dat.zst.age", ALWAYS))
 
-    restored = runner.run("restore-and-verify", ENVIRONMENT, accept_loss="public.uploads")
+    restored = runner.run("restore-and-verify", ENVIRONMENT, accept_loss=EVERYTHING)
     verified = runner.run("verify-backup", ENVIRONMENT)
 
     assert restored["ending"] == "Rolled back", restored["message"]

@@ -27,7 +27,7 @@ def test_a_good_release_with_a_migration_gets_all_traffic(
     production.give_traffic({previous.id: 100})
     began = time.time()
 
-    result = stack.run_procedure("deploy", "shop-quick", version="v1.2.0", requested_by="Ada")
+    result = stack.run_as_ci("deploy", "shop-quick", version="v1.2.0", requested_by="Ada")
 
     assert (result["ending"], result["exit_code"]) == ("Done", 0), result["message"]
     assert result["message"] == "v1.2.0 has all traffic of shop-quick and was verified; it replaced v1.1.0."
@@ -61,7 +61,7 @@ def test_a_good_release_with_a_migration_gets_all_traffic(
 def test_an_untagged_commit_is_tagged(
     stack: RunningStack, production: Production, records: Records, own_tags: None
 ) -> None:
-    result = stack.run_procedure("deploy", "shop-quick", version="v1.7.0", commit="main")
+    result = stack.run_as_ci("deploy", "shop-quick", version="v1.7.0", commit="main")
 
     assert result["ending"] == "Done", result["message"]
     assert production.tags()["v1.7.0"] == production.commit("main")
@@ -75,7 +75,7 @@ def test_the_tag_of_a_release_that_was_rolled_back_is_withdrawn(
 ) -> None:
     before, tags = production.traffic(), production.tags()
 
-    result = stack.run_procedure("deploy", "shop-quick", version="v9.9.9", commit=production.commit("v1.1.0"))
+    result = stack.run_as_ci("deploy", "shop-quick", version="v9.9.9", commit=production.commit("v1.1.0"))
 
     assert (result["ending"], result["exit_code"]) == ("Rolled back", 3), result["message"]
     assert "answers version v1.1.0, not v9.9.9" in result["message"]

@@ -32,7 +32,7 @@ HINTS = {
 def test_all_is_well(stack: RunningStack, production: Production, records: Records, interface: Interface) -> None:
     before = production.look()
 
-    result = stack.run_procedure("health-check", "shop-quick")
+    result = stack.run_as_ci("health-check", "shop-quick")
 
     assert (result["ending"], result["exit_code"]) == ("Done", 0), result["message"]
     assert result["message"] == f"All {len(NAMES)} checks of shop-quick passed."
@@ -53,7 +53,7 @@ def test_what_is_ill_is_named_with_a_hint(
     cache.send_signal(signal.SIGKILL)
     eventually(lambda: not cache.is_running() or cache.status() == psutil.STATUS_ZOMBIE)
 
-    result = stack.run_procedure("health-check", "shop-unfit")
+    result = stack.run_as_ci("health-check", "shop-unfit")
 
     assert (result["ending"], result["exit_code"]) == ("Refused", 1), result["message"]
     assert result["message"].startswith(f"{len(HINTS)} of {len(NAMES)} checks failed: app answered after ")

@@ -13,13 +13,12 @@ from deployments.apply import ROOT
 from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import Records
-from tests.flows.shop_database import NAME, ShopDatabase
+from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
 from tests.running_stack import RunningStack
 
 STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
 REPOINTED = "shop-repointed"
 VARIABLE = "DATABASE_URL"
-EVERYTHING = "public.tasks,public.uploads,public.payment_events,public.users"
 
 
 @pytest.fixture(scope="module")

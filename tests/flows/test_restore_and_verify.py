@@ -12,11 +12,9 @@ import pytest
 
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import RUN_SECONDS, Records
-from tests.flows.shop_database import ENVIRONMENT, NAME, ShopDatabase
+from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, NAME, ShopDatabase
 from tests.flows.test_recover import flow_process
 from tests.running_stack import RunningStack
-
-EVERYTHING = "public.tasks,public.uploads,public.payment_events,public.users"
 
 
 @pytest.fixture

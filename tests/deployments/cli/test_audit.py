@@ -13,7 +13,7 @@ ROWS = "SELECT sequence, event FROM audit ORDER BY sequence DESC LIMIT 1"
 @pytest.fixture
 def trail(stack: RunningStack) -> psycopg.Connection:
     """Rights over the ledger that Backstop itself has not: the trigger is off in this session."""
-    stack.run_procedure("health-check", "shop-staging")
+    stack.run_as_ci("health-check", "shop-staging")
     layout = stack.layout
     connection = psycopg.connect(
         layout.database_url("backstop"), user="postgres", password=layout.credentials.postgres_password
@@ -38,7 +38,7 @@ def test_a_whole_trail_is_proven_and_an_edited_one_is_found(stack: RunningStack,
 
 
 def test_the_trail_is_exported_a_row_a_line(stack: RunningStack) -> None:
-    result = stack.run_procedure("health-check", "shop-staging")
+    result = stack.run_as_ci("health-check", "shop-staging")
     rows = [json.loads(line) for line in stack.run("audit", "--run", result["run"], "--json").splitlines()]
     assert [row["event"] for row in rows] == ["run started", "run ended"]
     assert {row["run_id"] for row in rows} == {result["run"]}
