@@ -14,6 +14,11 @@ from blocks.database import PostgresDatabase
 from blocks.errors import BadParameter
 from blocks.limits import Limits
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.migrations.alembic import AlembicMigrations
+from blocks.migrations.commands import MigrationCommands
+from blocks.migrations.prisma import PrismaMigrations
+from blocks.migrations.sql_folder import SqlFolder
+from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
@@ -44,6 +49,9 @@ class Environment(Block):
     store: DirectoryStore | S3Store | None = Field(default=None, description="Where backups are kept.")
     backups: Backups = Field(default_factory=Backups, description="How backups are made, proven and kept.")
     database: PostgresDatabase | None = Field(default=None, description="The application's database.")
+    migrations: AlembicMigrations | PrismaMigrations | TypeOrmMigrations | MigrationCommands | SqlFolder | None = Field(
+        default=None, description="How the database's schema is brought from release to release."
+    )
     cache: RedisCache | None = Field(default=None, description="The application's Redis.")
 
 

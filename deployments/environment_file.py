@@ -14,6 +14,11 @@ from blocks.environment import NAME, Environment
 from blocks.errors import Refused
 from blocks.limits import Limits
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.migrations.alembic import AlembicMigrations
+from blocks.migrations.commands import MigrationCommands
+from blocks.migrations.prisma import PrismaMigrations
+from blocks.migrations.sql_folder import SqlFolder
+from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
@@ -34,6 +39,13 @@ PARTS: dict[str, dict[str, type[Block]]] = {
     "store": {"directory": DirectoryStore, "s3": S3Store},
     "backups": {"": Backups},
     "database": {"": PostgresDatabase},
+    "migrations": {
+        "alembic": AlembicMigrations,
+        "prisma": PrismaMigrations,
+        "typeorm": TypeOrmMigrations,
+        "commands": MigrationCommands,
+        "sql": SqlFolder,
+    },
     "cache": {"": RedisCache},
 }
 """Part → its `type` in the file → block. A part of one kind needs no type."""

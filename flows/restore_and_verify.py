@@ -25,7 +25,14 @@ from tasks.restore import (
     restore_into_new,
     verify_restored,
 )
-from tasks.restore_plan import plan_restore, publish_restore_plan, read_losses, require_accepted, require_possible
+from tasks.restore_plan import (
+    RestorePlan,
+    plan_restore,
+    publish_restore_plan,
+    read_losses,
+    require_accepted,
+    require_possible,
+)
 from tasks.restore_switch import (
     SwitchBefore,
     exchange_names,
@@ -68,26 +75,7 @@ def restore_and_verify(
 
     with locked(environment):
         announce(environment, f"Restoring {plan.backup.id} into {plan.environment}", "The service is down meanwhile.")
-        live = plan.live
-        with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
-            with phase("stop writes"):
-                if plan.is_live_there:
-                    stop_writes(environment, live.oid)
-                require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
-            with armed(discard_restored, f"the database {plan.new_name}", name=plan.new_name):
-                with phase("restore"):
-                    created = create_new_database(environment, plan)
-                    restore_into_new(environment, plan)
-                with phase("verify"):
-                    verify_restored(environment, plan)
-                with phase("settings and statistics"):
-                    left = carry_over_settings(environment, plan)
-                before = switch_before(environment, plan, created)
-                with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
-                    with phase("switch"):
-                        _switch(environment, before)
-                    with phase("verify service"):
-                        verify_answers(environment.service)
+        before, left = restore_as_planned(environment, plan, accept_loss)
     with phase("smoke"):
         verify_service(environment.service)
 
@@ -141,6 +129,31 @@ def discard_restored(environment: Environment, name: str) -> str:
     with locked(environment):
         drop_new_database(environment, name)
     return f"There is no database {name}."
+
+
+def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss: str) -> tuple[SwitchBefore, list[str]]:
+    """Under the lock: everything from stopping the writes to the service that answers; what was not carried over."""
+    live = plan.live
+    with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
+        with phase("stop writes"):
+            if plan.is_live_there:
+                stop_writes(environment, live.oid)
+            require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
+        with armed(discard_restored, f"the database {plan.new_name}", name=plan.new_name):
+            with phase("restore"):
+                created = create_new_database(environment, plan)
+                restore_into_new(environment, plan)
+            with phase("verify"):
+                verify_restored(environment, plan)
+            with phase("settings and statistics"):
+                left = carry_over_settings(environment, plan)
+            before = switch_before(environment, plan, created)
+            with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
+                with phase("switch"):
+                    _switch(environment, before)
+                with phase("verify service"):
+                    verify_answers(environment.service)
+    return before, left
 
 
 def _switch(environment: Environment, before: SwitchBefore) -> None:

@@ -17,7 +17,7 @@ from blocks.environment import Environment
 from blocks.errors import BackstopError, BadParameter, Refused, Unmet
 from blocks.manifest import Manifest
 from blocks.postgres.connection import Connection, connect, read_conninfo
-from blocks.postgres.databases import Database, read_database
+from blocks.postgres.databases import Database, Grant, read_database
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.snapshot import open_snapshot
 from tasks.catalogue import Backup, find_backup
@@ -31,6 +31,7 @@ from tasks.transfer_progress import in_words
 LARGE_OBJECTS = "large-objects"
 """As `accept_loss` names them: they belong to no table."""
 _LOCAL = ("", "127.0.0.1", "::1", "localhost")
+PROVEN = "backup proven"
 _NAME_BYTES = 63
 _OWN_SUFFIX = re.compile(r"_from_\d{14}$")
 _SPARE = 1.2
@@ -138,9 +139,17 @@ def publish_restore_plan(plan: RestorePlan) -> None:
     )
 
 
-def require_possible(plan: RestorePlan) -> None:
-    """Raises Unmet with every prerequisite that does not hold."""
-    unmet = [f"{line.name}: {line.detail}" for line in plan.prerequisites if not line.met]
+def for_those_before(plan: RestorePlan, may_connect: list[str]) -> RestorePlan:
+    """The plan, for a live database that is closed already: who could connect before that will be able to again."""
+    others = [grant for grant in plan.live.grants if grant.privilege != "CONNECT"]
+    connecting = [Grant(grantee=name, privilege="CONNECT", grantable=False) for name in may_connect]
+    return plan.model_copy(update={"live": plan.live.model_copy(update={"grants": [*others, *connecting]})})
+
+
+def require_possible(plan: RestorePlan, proven: bool = True) -> None:
+    """Raises Unmet with every prerequisite that does not hold; without `proven` the proof is none of them."""
+    lines = [line for line in plan.prerequisites if proven or line.name != PROVEN]
+    unmet = [f"{line.name}: {line.detail}" for line in lines if not line.met]
     if unmet:
         raise Unmet(f"{plan.backup.id} cannot be restored into {plan.environment} ({'; '.join(unmet)}).")
 
@@ -178,7 +187,7 @@ def _prerequisites(
     connection: Connection, environment: Environment, backup: Backup, live: Database
 ) -> Iterator[Prerequisite]:
     manifest = backup.manifest
-    yield _line("backup proven", backup.is_proven, "its rows were compared after a test restore", "prove it first")
+    yield _line(PROVEN, backup.is_proven, "its rows were compared after a test restore", "prove it first")
     yield from _of_role(connection, live)
     roles = {str(name) for (name,) in connection.execute("SELECT rolname::text FROM pg_roles")}
     named = {live.owner, *live.may_connect, *(setting.role for setting in live.settings)} - {""}

@@ -8,8 +8,9 @@ import psycopg
 from blocks.environment import Environment
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.postgres.connection import Connection, connect
+from blocks.postgres.databases import Database, require_database
 from tasks.ledger import current_run
-from tasks.live_database import MAINTENANCE_DATABASE, restore_url
+from tasks.live_database import MAINTENANCE_DATABASE, live_name, restore_url
 
 T = TypeVar("T")
 
@@ -17,6 +18,12 @@ T = TypeVar("T")
 def connect_as_restorer(environment: Environment) -> Connection:
     """In the database that nobody restores, so that all others can be renamed or dropped."""
     return connect(restore_url(environment), current_run().id, MAINTENANCE_DATABASE, statement_seconds=60)
+
+
+def read_live_database(environment: Environment) -> Database:
+    """Raises BackstopError where it is gone."""
+    with connect_as_restorer(environment) as connection:
+        return require_database(connection, live_name(environment))
 
 
 def translate(act: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -34,10 +35,15 @@ class AlembicMigrations(CommandLineTool):
     Its record is one line, written with the last statement: of a migration that died half-way it knows nothing.
     """
 
+    record_table = "alembic_version"
+
     _block_type_name = "Alembic migrations"
     _block_type_slug = "alembic-migrations"
     _description = "Alembic: migrations of a Python service, with their downgrades."
 
+    tool: Literal["alembic"] = Field(
+        "alembic", description="Which tool it is: a saved block is read again as what it was."
+    )
     command: Command = Field(default_factory=lambda: ["alembic"], min_length=1, description="How it is started.")
 
     def read_status(self, workspace: Workspace) -> MigrationStatus:

@@ -1,7 +1,7 @@
 """Any tool that can be asked by commands, such as the scripts of a package.json."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -30,6 +30,9 @@ class MigrationCommands(StepwiseTool):
     _block_type_slug = "migration-commands"
     _description = "Any migration tool that can be asked by commands, such as npm run migration:show."
 
+    tool: Literal["commands"] = Field(
+        "commands", description="Which tool it is: a saved block is read again as what it was."
+    )
     show_command: Command = Field(
         default_factory=lambda: ["npm", "run", "--silent", "migration:show"],
         min_length=1,

@@ -6,7 +6,7 @@ all of them pass is tests/blocks/migrations/contract.py.
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from prefect.blocks.core import Block
 from pydantic import BaseModel, Field
@@ -70,6 +70,20 @@ class MigrationTool(Block):
 
     Nothing here retries, waits or logs. No password stands on a command line or in an error.
     """
+
+    record_table: ClassVar[str] = ""
+    """Where the tool keeps what was applied, in whatever schema: no part of what the migrations make."""
+
+    lock_seconds: float = Field(5, gt=0, le=3600, description="Seconds that a statement may wait for a lock.")
+    lock_attempts: int = Field(3, ge=1, le=20, description="How often it is tried when a lock was not to be had.")
+    statement_seconds: float = Field(600, gt=0, le=86_400, description="Seconds that one statement may take.")
+    blocking_seconds: float = Field(
+        2, ge=0, le=3600, description="A table locked for longer in the rehearsal stops writes for the migration."
+    )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(lock_seconds=self.lock_seconds, statement_seconds=self.statement_seconds)
 
     def prepare(self, workspace: Workspace) -> None:
         """Make a bare checkout ready to run the tool: its packages. Raises Refused when that fails."""

@@ -29,10 +29,15 @@ class PrismaMigrations(CommandLineTool):
     `prisma migrate deploy` applies again (github.com/prisma/orm/issues/29601).
     """
 
+    record_table = "_prisma_migrations"
+
     _block_type_name = "Prisma migrations"
     _block_type_slug = "prisma-migrations"
     _description = "Prisma Migrate: migrations of a Node.js service, without a way down."
 
+    tool: Literal["prisma"] = Field(
+        "prisma", description="Which tool it is: a saved block is read again as what it was."
+    )
     command: Command = Field(
         default_factory=lambda: ["npx", "--no-install", "prisma"], min_length=1, description="How it is started."
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import psycopg
 from psycopg import errors
@@ -48,10 +48,13 @@ class SqlFolder(MigrationTool):
     begins, so one that died half-way is known, and nothing more is applied until a person has dealt with it.
     """
 
+    record_table = "backstop_migrations"
+
     _block_type_name = "SQL folder"
     _block_type_slug = "sql-folder"
     _description = "Plain SQL files with up and down scripts, applied by Backstop itself."
 
+    tool: Literal["sql"] = Field("sql", description="Which tool it is: a saved block is read again as what it was.")
     folder: Inside = Field("migrations", description="Folder of the checkout that holds the files.")
 
     def read_status(self, workspace: Workspace) -> MigrationStatus:

@@ -18,10 +18,15 @@ class TypeOrmMigrations(StepwiseTool):
     A migration's own `transaction = false` counts on the way up only: on the way down TypeORM does not look at it.
     """
 
+    record_table = "migrations"
+
     _block_type_name = "TypeORM migrations"
     _block_type_slug = "typeorm-migrations"
     _description = "TypeORM: migrations of a Node.js service, with their way down."
 
+    tool: Literal["typeorm"] = Field(
+        "typeorm", description="Which tool it is: a saved block is read again as what it was."
+    )
     command: Command = Field(
         default_factory=lambda: ["npx", "--no-install", "typeorm"], min_length=1, description="How it is started."
     )

@@ -56,6 +56,20 @@ def with_database(url: str, name: str) -> str:
     return make_conninfo("", **{**conninfo_to_dict(url), "dbname": name})
 
 
+def as_role(url: str, role: str) -> str:
+    """The same login, acting as another role that it is a member of: what it makes belongs to that one."""
+    conninfo = read_conninfo(url)
+    if conninfo.get("user") == role:
+        return url
+    quoted = role.replace("\\", "\\\\").replace(" ", "\\ ")
+    options = " ".join(filter(None, [conninfo.get("options"), f"-c role={quoted}"]))
+    parts = urlsplit(url)
+    if not parts.netloc and not parts.scheme:
+        return make_conninfo("", **{**conninfo, "options": options})
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "options"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("options", options)], quote_via=quote)))
+
+
 def says_pooled(url: str) -> bool:
     """Whether the URL itself says that a transaction pooler stands in between."""
     return dict(parse_qsl(urlsplit(url).query)).get("pgbouncer") == "true"

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 
 import httpx
@@ -53,6 +54,14 @@ class GitRepository(Block):
         """Subjects of the commits in `new` that `old` has not, newest first, 50 at most."""
         log = self._git("log", "--max-count=50", "--format=%h %s", "--end-of-options", f"{old}..{new}")
         return log.stdout.splitlines()
+
+    def export(self, commit: str, folder: Path) -> None:
+        """Write the files of a commit into an empty folder. Raises RefusedByPlatform when there is no such commit."""
+        archive = folder / ".export.tar"
+        self._must("archive", "--format=tar", f"--output={archive}", "--end-of-options", commit)
+        with tarfile.open(archive) as files:
+            files.extractall(folder, filter="data")
+        archive.unlink()
 
     def create_tag(self, version: str, commit: str, message: str) -> None:
         """An annotated tag, pushed when there is a remote. Repeating it changes nothing.

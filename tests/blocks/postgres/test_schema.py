@@ -5,7 +5,14 @@ import pytest
 from blocks.errors import BackstopError
 from blocks.postgres.connection import connect
 from blocks.postgres.programs import Programs, find_programs_for
-from blocks.postgres.schema import Invalid, read_invalid, read_schema, schema_difference, schema_digest
+from blocks.postgres.schema import (
+    Invalid,
+    read_invalid,
+    read_schema,
+    schema_change,
+    schema_difference,
+    schema_digest,
+)
 from tests.databases.practice import script_of_everything
 from tests.deployments.shop.processes import Postgres
 
@@ -87,8 +94,38 @@ def test_what_is_invalid_is_named(postgres: Postgres, database: str) -> None:
             connection.execute("CREATE UNIQUE INDEX CONCURRENTLY one_name ON users (name)")
         connection.execute("ALTER TABLE users ADD CONSTRAINT short CHECK (length(name) < 9) NOT VALID")
         assert read_invalid(connection) == [
-            Invalid("constraint", "short", "users"),
-            Invalid("index", "one_name", "users"),
+            Invalid("constraint", "short", "users", "public"),
+            Invalid("index", "one_name", "users", "public"),
         ]
         connection.execute("DROP INDEX one_name; ALTER TABLE users VALIDATE CONSTRAINT short")
         assert read_invalid(connection) == []
+
+
+def test_a_change_is_the_same_on_a_database_and_on_its_copy(
+    postgres: Postgres, programs: Programs, database: str
+) -> None:
+    # A restored CHECK of this kind is spelled differently: it must not count as a change.
+    postgres.execute(
+        "CREATE TABLE users (id int, state varchar(9), CONSTRAINT known CHECK (state IN ('old', 'new')))", database
+    )
+    copy = postgres.make_database()
+    dumped = read_schema(postgres.url(database), programs)
+    postgres.execute(dumped, copy)
+    before = {name: read_schema(postgres.url(name), programs) for name in (database, copy)}
+    assert before[database] != before[copy]
+    for name in (database, copy):
+        postgres.execute("ALTER TABLE users ADD COLUMN email text; DROP INDEX IF EXISTS nothing", name)
+    changes = {
+        name: schema_change(before[name], read_schema(postgres.url(name), programs)) for name in (database, copy)
+    }
+    postgres.execute(f"DROP DATABASE {copy} WITH (FORCE)")
+    went, came = changes[database]
+    assert changes[copy] == (went, came)
+    assert any("email text" in line for line in came)
+
+
+def test_the_table_of_a_tools_record_can_be_left_out(postgres: Postgres, programs: Programs, database: str) -> None:
+    postgres.execute("CREATE TABLE users (id int); CREATE TABLE record (id serial)", database)
+    schema = read_schema(postgres.url(database), programs, without_table="record")
+    assert "users" in schema
+    assert "record" not in schema

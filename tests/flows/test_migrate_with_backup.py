@@ -1,0 +1,216 @@
+"""A migration is rehearsed, has a backup behind it, and is taken back by the way that loses nothing."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.migrations import ENVIRONMENT, Migrations, clone_for, write_environment
+from tests.flows.records import Records
+from tests.flows.runner import Runner, running_procedures
+from tests.flows.shop_database import NAME, ShopDatabase
+from tests.flows.writers import Writers
+from tests.running_stack import RunningStack
+
+VERSION = "v9.0.0"
+ADD = "ALTER TABLE tasks ADD COLUMN place text;"
+DROP = "ALTER TABLE tasks DROP COLUMN place;"
+SHORT = "ALTER TABLE tasks ADD CONSTRAINT short CHECK (length(title) < 100);"
+LONG_TITLE = "x" * 150
+
+
+@pytest.fixture(scope="module")
+def shared_migrations(
+    shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Migrations, Runner]]:
+    """The environment is applied, and there is a proven backup of it."""
+    shared_stack.run("up")
+    folder = tmp_path_factory.mktemp("migrations")
+    migrations = clone_for(shared_stack, folder)
+    shared_stack.run("apply", str(write_environment(folder, migrations)))
+    with running_procedures(shared_stack) as runner:
+        made = runner.run("back-up-database", ENVIRONMENT)
+        assert made["ending"] == "Done", made
+        assert runner.run("verify-backup", ENVIRONMENT)["ending"] == "Done"
+        yield migrations, runner
+
+
+@pytest.fixture
+def migrations(shared_migrations: tuple[Migrations, Runner]) -> Migrations:
+    return shared_migrations[0]
+
+
+@pytest.fixture
+def runner(shared_migrations: tuple[Migrations, Runner]) -> Runner:
+    return shared_migrations[1]
+
+
+@pytest.fixture
+def shop(stack: RunningStack, migrations: Migrations) -> Iterator[ShopDatabase]:
+    """As it was when the backup was made; whatever a test leaves in its schema is taken away."""
+    shop = ShopDatabase(stack)
+    yield shop
+    shop.drop_others()
+    shop.ask(
+        "ALTER TABLE tasks DROP COLUMN IF EXISTS place, DROP CONSTRAINT IF EXISTS short;"
+        " DROP TABLE IF EXISTS backstop_migrations; DELETE FROM tasks"
+    )
+
+
+def migrate(runner: Runner, commit: str, **parameters: object) -> dict[str, Any]:
+    return runner.run("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, **parameters)
+
+
+def columns(shop: ShopDatabase) -> set[str]:
+    statement = "SELECT column_name FROM information_schema.columns WHERE table_name = 'tasks'"
+    return {str(name) for (name,) in shop.ask(statement)}
+
+
+def test_a_good_one_is_applied_while_the_service_goes_on(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    commit = migrations.commit("place", ADD, DROP)
+    with Writers(shop.stack.layout.database_url(NAME), 2) as writers:
+        eventually(lambda: writers.databases)
+        result = migrate(runner, commit)
+        assert result["ending"] == "Done", result["message"]
+        assert writers.errors == 0
+    assert "place" in columns(shop)
+    facts = records.report(ENVIRONMENT, result["run"])["rehearsal"]
+    assert facts["way_back"] == {"difference": "", "losses": [], "problem": ""}
+    assert [table["mode"] for table in facts["tables"] if table["table"] == "public.tasks"] in (
+        [],
+        ["AccessExclusiveLock"],
+    )
+    records.assert_settled(ENVIRONMENT)
+
+    again = migrate(runner, commit)
+    assert again["ending"] == "Done"
+    assert "Nothing is pending" in again["message"]
+
+    shop.ask("UPDATE tasks SET place = 'here' WHERE id = (SELECT min(id) FROM tasks)")
+    kept = runner.run("roll-back-migration", ENVIRONMENT)
+    assert kept["ending"] in ("Refused", "Needs a human"), kept["message"]
+    assert "public.tasks.place: 1 rows" in kept["message"]
+    assert "place" in columns(shop)
+
+    shop.ask("UPDATE tasks SET place = NULL")
+    back = runner.run("roll-back-migration", ENVIRONMENT)
+    assert back["ending"] == "Done", back["message"]
+    assert "down-migrations" in back["message"]
+    assert "place" not in columns(shop)
+
+
+def test_a_plan_changes_nothing(shop: ShopDatabase, migrations: Migrations, runner: Runner) -> None:
+    before = shop.rows()
+    result = migrate(runner, migrations.commit("place", ADD, DROP), plan_only=True)
+    assert result["ending"] == "Done", result["message"]
+    assert "place" not in columns(shop)
+    assert shop.rows() == before
+
+
+def test_what_fails_in_the_rehearsal_is_refused(shop: ShopDatabase, migrations: Migrations, runner: Runner) -> None:
+    result = migrate(runner, migrations.commit("wrong", f"{ADD} ALTER TABLE nowhere ADD COLUMN x int;"))
+    assert result["ending"] == "Refused", result["message"]
+    assert "rehearsal succeeds" in result["message"]
+    assert "nowhere" in result["message"]
+    assert "place" not in columns(shop)
+
+
+@pytest.mark.parametrize(
+    "up", [f"{SHORT} {ADD}", f"{ADD} {SHORT} SELECT 1;", f"{ADD} {SHORT}"], ids=["first", "middle", "last"]
+)
+def test_what_fails_only_on_live_data_leaves_nothing(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records, up: str
+) -> None:
+    shop.write_task(LONG_TITLE)
+    result = migrate(runner, migrations.commit("short", up, f"{DROP} ALTER TABLE tasks DROP CONSTRAINT short;"))
+    assert result["ending"] == "Rolled back", result["message"]
+    assert "short" in result["message"]
+    assert "place" not in columns(shop)
+    assert LONG_TITLE in str(shop.rows()["tasks"])
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_a_lock_that_is_not_to_be_had_is_waited_for_a_bounded_time(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    with shop.connect() as connection, connection.transaction():
+        connection.execute("SELECT count(*) FROM tasks")  # a long report holds the table
+        result = migrate(runner, migrations.commit("place", ADD, DROP))
+    assert result["ending"] == "Rolled back", result["message"]
+    assert "lock timeout" in result["message"]
+    assert len(records.events(result["run"], "migration failed")) == 2
+    assert "place" not in columns(shop)
+
+
+def test_one_that_breaks_the_running_release_is_taken_back(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    rename, back = "ALTER TABLE tasks RENAME title TO name;", "ALTER TABLE tasks RENAME name TO title;"
+    result = migrate(runner, migrations.commit("renamed", rename, back))
+    assert result["ending"] == "Rolled back", result["message"]
+    assert "title" in columns(shop)
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_one_without_an_exact_way_back_keeps_every_write_and_asks_for_a_human(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner
+) -> None:
+    breaks = "UPDATE tasks SET title = upper(title); ALTER TABLE tasks RENAME title TO name;"
+    with Writers(shop.stack.layout.database_url(NAME), 2) as writers:
+        eventually(lambda: writers.databases)
+        result = migrate(runner, migrations.commit("irreversible", breaks))
+        oid = shop.read().oid
+    assert result["ending"] == "Needs a human", result["message"]
+    assert "writes went on" in result["message"]
+    kept = {str(name).lower() for (name,) in shop.ask("SELECT name FROM tasks")}
+    assert {title.lower() for title in writers.acknowledged(oid)} <= kept
+    shop.ask("ALTER TABLE tasks RENAME name TO title")
+
+
+def test_with_writes_stopped_the_backup_is_restored_where_there_is_no_way_back(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    shop.write_task(LONG_TITLE)
+    rows, may_connect = shop.rows(), shop.read().may_connect
+    up = f"-- backstop: no-transaction\nUPDATE tasks SET title = upper(title); {ADD} {SHORT}"
+    result = migrate(runner, migrations.commit("half", up), stop_writes="yes")
+    assert result["ending"] == "Rolled back", result["message"]
+    assert shop.rows() == rows
+    assert "place" not in columns(shop)
+    assert shop.read().may_connect == may_connect
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_an_index_that_a_concurrent_build_left_invalid_is_dropped(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner
+) -> None:
+    shop.write_task("twice")
+    shop.write_task("twice")
+    up = "-- backstop: no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY one_title ON tasks (title);"
+    result = migrate(runner, migrations.commit("unique", up, "DROP INDEX one_title;"))
+    assert result["ending"] == "Rolled back", result["message"]
+    assert shop.ask("SELECT 1 FROM pg_class WHERE relname = 'one_title'") == []
+
+
+def test_killed_while_it_is_applied_all_is_as_before(
+    shop: ShopDatabase, migrations: Migrations, records: Records
+) -> None:
+    commit = migrations.commit("slow", f"{ADD} SELECT pg_sleep(20);", DROP)
+    with running_procedures(shop.stack) as own:
+        earlier = records.newest_run(ENVIRONMENT)
+        own.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="no")
+        eventually(lambda: records.newest_run(ENVIRONMENT) != earlier)
+        run_id = records.newest_run(ENVIRONMENT)
+        eventually(lambda: "apply migrations" in records.effects(run_id), 90)
+        os.kill(own.process.pid, signal.SIGKILL)
+    run = records.wait_for_ending(run_id)
+    assert run["ending"] == "Rolled back", run["message"]
+    assert "place" not in columns(shop)
+    records.assert_settled(ENVIRONMENT)
