@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 PACKAGES := blocks tasks flows deployments
 
-.PHONY: help env lock up down demo test check bench clean
+.PHONY: help env lock up down demo test drills check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ demo: env ## see a good release deployed, and a bad one caught and rolled back
 
 test: env ## run the tests, on real services
 	$(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+drills: env ## the tests that take long: procedures killed at each of their steps, and more
+	$(VENV)/bin/pytest -m drill
 
 check: env ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .

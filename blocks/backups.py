@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from prefect.blocks.core import Block
 from pydantic import AfterValidator, BaseModel, Field
 
+from blocks.part import Part
 from blocks.reference import Secret, is_reference
 
 
@@ -27,7 +27,7 @@ class Assertion(BaseModel):
     sql: str = Field(description="A query whose one value is true when it is.")
 
 
-class Backups(Block):
+class Backups(Part):
     """How backups are made, proven and kept."""
 
     _block_type_name = "Backups"

@@ -1,13 +1,13 @@
 """The application's Redis."""
 
-from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.errors import Unreachable
+from blocks.part import Part
 from blocks.reference import Secret, resolve
 
 
-class RedisCache(Block):
+class RedisCache(Part):
     """The application's Redis."""
 
     _block_type_name = "Redis cache"

@@ -1,14 +1,14 @@
 """The application's PostgreSQL database."""
 
 import psycopg
-from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.errors import Unreachable
+from blocks.part import Part
 from blocks.reference import Secret, resolve
 
 
-class PostgresDatabase(Block):
+class PostgresDatabase(Part):
     """The application's PostgreSQL database."""
 
     _block_type_name = "PostgreSQL database"

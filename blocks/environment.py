@@ -2,7 +2,6 @@
 
 import re
 
-from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
 from prefect.exceptions import ObjectNotFound
@@ -20,6 +19,7 @@ from blocks.migrations.prisma import PrismaMigrations
 from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
+from blocks.part import Part
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.service import Service
@@ -31,7 +31,7 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """What an environment may be called: it is a block's name too."""
 
 
-class Environment(Block):
+class Environment(Part):
     """Ties the parts of one environment together. Each part is a block of its own."""
 
     _block_type_name = "Environment"

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from prefect.blocks.core import Block
 from pydantic import Field, StringConstraints
+
+from blocks.part import Part
 
 Path = Annotated[str, StringConstraints(pattern=r"^/([^/\s]\S*)?$", max_length=500)]
 """A path on the release's own address: begins with one slash, holds no host and no space."""
 
 
-class Limits(Block):
+class Limits(Part):
     """When a release is bad, and when nobody can tell."""
 
     _block_type_name = "Limits"

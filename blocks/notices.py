@@ -2,16 +2,16 @@
 
 import logging
 
-from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.errors import Unreachable
+from blocks.part import Part
 from blocks.reference import Secret, resolve
 
 logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses, and they hold secrets
 
 
-class Notices(Block):
+class Notices(Part):
     """Where messages go. Without a channel they stand in the run's log."""
 
     _block_type_name = "Notices"

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Literal, Self
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from blocks.part import Part
 
 
 class Freeze(BaseModel):
@@ -30,7 +31,7 @@ class Freeze(BaseModel):
         return self
 
 
-class Rollout(Block):
+class Rollout(Part):
     """How a release reaches the environment."""
 
     _block_type_name = "Rollout"

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, Any
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from blocks.limits import Path
+from blocks.part import Part
 from blocks.reference import Address, Secret, is_reference
 
 _SECRET_WORDS = re.compile(r"password|secret|token|api_?key|authorization|cookie", re.IGNORECASE)
@@ -51,7 +51,7 @@ class SmokeStep(BaseModel):
         return self
 
 
-class Service(Block):
+class Service(Part):
     """Where the service answers, and what a person would try on it."""
 
     _block_type_name = "Service"

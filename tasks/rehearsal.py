@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import LiteralString, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import psycopg
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
@@ -24,6 +25,12 @@ from tasks.migration_workspace import tool_of
 from tasks.transfer_progress import TransferProgress
 from tasks.verification import compare_content, proof_target
 
+_HOLD_UP: LiteralString = """
+CREATE SCHEMA backstop_rehearsal;
+CREATE FUNCTION backstop_rehearsal.hold_up() RETURNS event_trigger LANGUAGE plpgsql
+AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.03); END';
+CREATE EVENT TRIGGER backstop_rehearsal ON ddl_command_end EXECUTE FUNCTION backstop_rehearsal.hold_up()
+"""
 _FILES: LiteralString = """
 SELECT n.nspname || '.' || c.relname, pg_relation_filenode(c.oid) FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -110,7 +117,10 @@ def rehearse(environment: Environment, workspace: Workspace, manifest: Manifest,
         _require_same(tool.read_status(copy.workspace), live, manifest)
         files, columns = copy.rows(_FILES), copy.rows(_COLUMNS)
         began = time.monotonic()
-        with sampled_locks(copy.target.url, copy.target.database, current_run().id) as sampler:
+        with (
+            _ddl_held_up(copy.target),
+            sampled_locks(copy.target.url, copy.target.database, current_run().id) as sampler,
+        ):
             tool.apply(copy.workspace, tool.limits)
         seconds, after, status = time.monotonic() - began, copy.read_schema(), tool.read_status(copy.workspace)
         if status.pending:
@@ -144,6 +154,18 @@ def _copy_of(environment: Environment, workspace: Workspace, manifest: Manifest)
         progress.finish()
         url = as_role(_in_database(target), manifest.owner)
         yield _Copy(workspace._replace(url=url), target, tool_of(environment).record_table)
+
+
+@contextmanager
+def _ddl_held_up(target: Target) -> Iterator[None]:
+    """Every statement that changes the schema takes a little longer, so that its lock is seen."""
+    with connect(target.url, current_run().id, target.database) as connection:
+        with suppress(psycopg.errors.InsufficientPrivilege):  # a scratch server's role may be no superuser
+            connection.execute(_HOLD_UP)
+        try:
+            yield
+        finally:
+            connection.execute("DROP SCHEMA IF EXISTS backstop_rehearsal CASCADE")
 
 
 def _in_database(target: Target) -> str:

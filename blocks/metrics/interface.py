@@ -2,9 +2,9 @@
 
 from abc import abstractmethod
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel
 
+from blocks.part import Part
 from blocks.platforms.interface import Release
 
 
@@ -22,7 +22,7 @@ class Sample(BaseModel):
     """Seconds → requests that took longer than that; one entry per histogram bucket bound."""
 
 
-class Metrics(Block):
+class Metrics(Part):
     @abstractmethod
     def read_sample(self, release: Release) -> Sample:
         """Read the counters of one release now.

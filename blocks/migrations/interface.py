@@ -8,10 +8,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel, Field
 
 from blocks.errors import BackstopError, BadParameter, Refused
+from blocks.part import Part
 
 
 class Workspace(NamedTuple):
@@ -65,7 +65,7 @@ class MigrationFailed(BackstopError):
         return (MigrationFailed, (self.message, self.hint, self.migration, self.is_lock_timeout))
 
 
-class MigrationTool(Block):
+class MigrationTool(Part):
     """Raises Unreachable when the database does not answer, Refused for what the tool cannot do.
 
     Nothing here retries, waits or logs. No password stands on a command line or in an error.

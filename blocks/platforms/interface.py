@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel
+
+from blocks.part import Part
 
 Split = dict[str, int]
 """Release id → percent of the traffic.
@@ -46,7 +47,7 @@ class Release(BaseModel):
     """Why it failed, or what is not yet as it was asked for, in the platform's words."""
 
 
-class Platform(Block):
+class Platform(Part):
     """Every call answers within `timeout` seconds or raises Unreachable.
 
     An answer of "no" raises RefusedByPlatform. Nothing here retries, waits or logs.

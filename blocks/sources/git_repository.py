@@ -7,10 +7,10 @@ import tarfile
 from pathlib import Path
 
 import httpx
-from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.part import Part
 from blocks.reference import Address, Secret, resolve
 from blocks.surroundings import of_git
 
@@ -20,7 +20,7 @@ _MOST_PAGES = 10
 """GitHub shows a thousand checks of a commit, a hundred a page."""
 
 
-class GitRepository(Block):
+class GitRepository(Part):
     """A git repository on this machine, and the CI that tests its commits."""
 
     _block_type_name = "Git repository"

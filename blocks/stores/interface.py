@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from prefect.blocks.core import Block
 from pydantic import BaseModel
+
+from blocks.part import Part
 
 
 class StoredObject(BaseModel):
@@ -29,7 +30,7 @@ class Writer(Protocol):
         """Takes all of it; blocks while the store is slower than who writes. Returns the length."""
 
 
-class Store(Block):
+class Store(Part):
     """Every call answers or raises Unreachable within its time limit, its own bounded repetitions included.
 
     An answer of "no" raises RefusedByStore. Names are relative paths of letters, digits, `.`, `_`,

@@ -6,7 +6,7 @@ from deployments.stack.first_release import FIRST_VERSION
 
 BEGINNING = FIRST_VERSION
 """What both environments run when the story begins."""
-GOOD, BAD = "v1.1.0", "v1.3.0"
+GOOD, NEXT, BAD = "v1.1.0", "v1.2.0", "v1.3.0"
 STAGING, PRODUCTION = "shop-staging", "shop-production"
 
 
@@ -51,6 +51,11 @@ STORY = (
         "Proof of that backup",
         "Restored into a throw-away server, every row compared. Until then it is only a hope.",
         *("verify-backup", PRODUCTION, {}, "Done"),
+    ),
+    Chapter(
+        f"Migration of production for {NEXT}",
+        "Rehearsed on that backup, and back again; then applied, with a new backup behind it. The visitors go on.",
+        *("migrate-with-backup", PRODUCTION, {"version": NEXT}, "Done"),
     ),
     Chapter(
         "Backup of staging",

@@ -47,6 +47,7 @@ def test_interrupted_in_the_middle_of_a_deploy(own_stack: RunningStack) -> None:
     assert left_running(own_stack.folder) == []
 
 
+@pytest.mark.drill  # CI plays the story itself, once
 @pytest.mark.timeout(WITHIN)
 def test_tells_the_story_whatever_an_earlier_one_left(own_stack: RunningStack) -> None:
     with own_stack.begin("demo") as demo:

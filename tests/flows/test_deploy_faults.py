@@ -64,7 +64,7 @@ def test_a_notice_that_fails_is_recorded_and_fails_nothing(
         write_private(environments / "channel", f"json://127.0.0.1:{receiver.port}/")
         write_private(environments / "closed-channel", f"json://127.0.0.1:{closed.port}/")
         closed.close()
-        result = stack.run_procedure("deploy", "shop-quick", version="v1.1.0", requested_by="Ada")
+        result = stack.run_as_ci("deploy", "shop-quick", version="v1.1.0", requested_by="Ada")
 
     assert result["ending"] == "Done", result["message"]
     failed = records.events(result["run"], "notice failed")

@@ -45,7 +45,7 @@ def shop(stack: RunningStack, backup: str) -> Iterator[ShopDatabase]:
     drop_own_schemas(shop)
     shop.ask("TRUNCATE tasks")
     for row in rows:
-        shop.ask("INSERT INTO tasks OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s)", values=row)
+        shop.ask(f"INSERT INTO tasks OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})", values=row)
 
 
 def restore(shop: ShopDatabase, backup_id: str, **parameters: object) -> dict[str, object]:

@@ -10,6 +10,7 @@ from tests.blocks.migrations.node import NpmProject
 from tests.deployments.shop.processes import Postgres
 
 
+@pytest.mark.drill  # the same TypeORM behind other commands: test_typeorm.py runs each time
 @pytest.mark.parametrize("postgres", [18], indirect=True)
 class TestCommands(MigrationContract):
     """The scripts of a package.json, as runbooks name them."""

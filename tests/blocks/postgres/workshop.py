@@ -53,4 +53,11 @@ class Workshop(NamedTuple):
 def children_at_work(program: str) -> list[psutil.Process]:
     """Processes of that name below this one, which have not ended."""
     below = psutil.Process(os.getpid()).children(recursive=True)
-    return [child for child in below if child.name() == program and child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in below if _is_at_work(child, program)]
+
+
+def _is_at_work(child: psutil.Process, program: str) -> bool:
+    try:
+        return child.name() == program and child.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -56,14 +56,6 @@ def test_a_restore_runs_to_its_end_and_leaves_its_journal(shop: ShopDatabase, tm
     assert shop.service_answers()
 
 
-def test_a_loss_that_nobody_accepted_refuses_as_ever(shop: ShopDatabase, tmp_path: Path) -> None:
-    backup = shop.back_up()
-    shop.write_task("written since")
-    refused = restore(shop.stack, tmp_path / "journal", "--offline", "-p", f"backup={backup}")
-    assert refused.returncode == 1, refused.stdout + refused.stderr
-    assert "accept_loss=public.tasks" in refused.stdout
-
-
 def test_without_the_flag_it_names_the_usual_way(stack: RunningStack, tmp_path: Path) -> None:
     refused = restore(stack, tmp_path / "journal")
     assert refused.returncode == 1

@@ -144,6 +144,7 @@ def running_postgres(programs: Path = POSTGRES_PROGRAMS) -> Iterator[Postgres]:
         command = [
             *(str(programs / "postgres"), "-D", "data", f"--port={server.port}", "--fsync=off"),
             *("--listen-addresses=127.0.0.1", "--unix-socket-directories="),
+            *("--wal-level=logical", "--max-prepared-transactions=5"),
         ]
         with process(command, folder, {}, user=POSTGRES_USER) as started:
             wait_until(server.answers, "PostgreSQL answers")
