@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 import blocks
+from blocks.part import Part
 
 SECRET = re.compile(r"password|secret|token|key|channels|credential", re.IGNORECASE)
 ADDRESS = re.compile(r"url|address", re.IGNORECASE)
@@ -24,7 +25,8 @@ def find_blocks() -> list[type[Block]]:
     for module in pkgutil.walk_packages(blocks.__path__, "blocks."):
         import_module(module.name)
     found = sorted(_below(Block), key=lambda kind: kind.__name__)
-    return [kind for kind in found if kind.__module__.startswith("blocks.") and not inspect.isabstract(kind)]
+    ours = [kind for kind in found if kind.__module__.startswith("blocks.") and kind is not Part]
+    return [kind for kind in ours if not inspect.isabstract(kind)]
 
 
 def _below(kind: type[Block]) -> set[type[Block]]:
