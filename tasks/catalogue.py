@@ -123,6 +123,17 @@ def find_backup(environment: Environment, which: str, at: datetime | None = None
     )
 
 
+def parse_time(at: str) -> datetime | None:
+    """A time as somebody typed it; without a zone it is UTC, and empty it is none. Raises BadParameter."""
+    if not at:
+        return None
+    try:
+        when = datetime.fromisoformat(at)
+    except ValueError:
+        raise BadParameter("at", at, "a time as 2026-11-21T02:00:00+00:00") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
 def find_newest(environment: Environment) -> Backup:
     """The newest full backup, proven or not. Raises Refused when there is none."""
     newest = read_catalogue(environment).newest

@@ -190,6 +190,16 @@ def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[st
     return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
 
 
+def read_last_effect(run: Run, name: str, event: str) -> dict[str, Any] | None:
+    """Details of the newest `effect intended` or `effect done` of that name in the run's environment."""
+    row = run.connection.execute(
+        "SELECT detail FROM audit WHERE environment = %s AND event = %s AND detail->>'effect' = %s"
+        " ORDER BY sequence DESC LIMIT 1",
+        [run.environment, event, name],
+    ).fetchone()
+    return dict(row["detail"]) if row else None  # type: ignore[call-overload]
+
+
 def arm(run: Run, undo: str, parameters: Mapping[str, object]) -> int:
     """Write an undo down; durable when it returns. Returns its id."""
     try:

@@ -13,8 +13,8 @@ from blocks.errors import Refused
 from blocks.migrations.interface import MigrationFailed, MigrationStatus, Workspace
 from blocks.postgres.connection import connect
 from blocks.postgres.databases import require_database
-from blocks.postgres.schema import Invalid, read_invalid, schema_change, schema_difference, schema_digest
-from tasks.ledger import current_run, effect
+from blocks.postgres.schema import Invalid, read_invalid, schema_change, schema_digest
+from tasks.ledger import current_run, effect, read_last_effect
 from tasks.live_database import live_name, restore_url
 from tasks.migration_plan import MigrationPlan, read_live_schema
 from tasks.migration_workspace import tool_of
@@ -71,18 +71,10 @@ def migration_before(
 
 def find_last_migration(environment: Environment) -> MigrationBefore:
     """As the audit trail tells it. Raises Refused where this environment was never migrated."""
-    row = (
-        current_run()
-        .connection.execute(
-            "SELECT detail FROM audit WHERE environment = %s AND event = 'effect intended'"
-            " AND detail->>'effect' = 'apply migrations' ORDER BY sequence DESC LIMIT 1",
-            [environment.environment],
-        )
-        .fetchone()
-    )
-    if row is None:
+    found = read_last_effect(current_run(), "apply migrations", "effect intended")
+    if found is None:
         raise Refused(f"{environment.environment} was never migrated by a run.")
-    return MigrationBefore.model_validate(row["detail"])
+    return MigrationBefore.model_validate(found)
 
 
 # Never repeated by Prefect: a statement outside a transaction may have been applied. Tried again here only
@@ -199,12 +191,10 @@ def drop_invalid_indexes(environment: Environment, before: MigrationBefore) -> N
                     translate(lambda drop=drop: connection.execute(drop))  # type: ignore[misc]
 
 
-def verify_schema_before(environment: Environment, before: MigrationBefore, schema_before: str = "") -> None:
+def verify_schema_before(environment: Environment, before: MigrationBefore) -> None:
     """Raises MigrationFailed where the schema is not the one of before."""
-    schema = read_live_schema(environment)
-    if schema_digest(schema) != before.schema_sha256:
-        shown = schema_difference(schema_before, schema, 10) if schema_before else ""
-        raise MigrationFailed(f"The schema is not the one of before the migration. {shown}".strip())
+    if schema_digest(read_live_schema(environment)) != before.schema_sha256:
+        raise MigrationFailed("The schema is not the one of before the migration.")
 
 
 def _read_invalid(environment: Environment) -> list[Invalid]:

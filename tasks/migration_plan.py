@@ -73,7 +73,9 @@ def plan_migration(
     """Read everything, and rehearse what is pending on the newest proven backup."""
     tool = tool_of(environment)
     status = tool.read_status(workspace)
-    lines = [_line("no migration half-applied", status.failed is None, "none", f"{status.failed} was begun")]
+    lines = [
+        Prerequisite.told("no migration half-applied", status.failed is None, "none", f"{status.failed} was begun")
+    ]
     rehearsal, risks = None, []
     if status.pending:
         rehearsal, line = _rehearsed(environment, workspace, status)
@@ -128,8 +130,8 @@ def _rehearsed(
         backup = find_backup(environment, "latest")
         rehearsal = rehearse(environment, workspace, backup.manifest, status)
     except (MigrationFailed, BackstopError) as error:
-        return None, _line(name, False, "", f"{error.message} {error.hint}".strip())
-    return rehearsal, _line(name, True, f"{rehearsal.seconds:.1f} s on {rehearsal.backup}", "")
+        return None, Prerequisite.told(name, False, "", f"{error.message} {error.hint}".strip())
+    return rehearsal, Prerequisite.told(name, True, f"{rehearsal.seconds:.1f} s on {rehearsal.backup}", "")
 
 
 def _whether_writes_stop(wanted: str, rehearsal: Rehearsal | None, most_seconds: float) -> tuple[bool, str]:
@@ -143,10 +145,6 @@ def _whether_writes_stop(wanted: str, rehearsal: Rehearsal | None, most_seconds:
     if rehearsal.blocked_seconds > most_seconds:
         return True, f"a table would be blocked for {rehearsal.blocked_seconds:.1f} s"
     return False, f"no table is rewritten, or blocked for more than {most_seconds:g} s"
-
-
-def _line(name: str, met: bool, good: str, bad: str) -> Prerequisite:
-    return Prerequisite(name=name, met=met, detail=good if met else bad)
 
 
 def _page(plan: MigrationPlan, title: str) -> Iterator[str]:

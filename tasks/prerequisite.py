@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -20,6 +21,11 @@ class Prerequisite(BaseModel):
     name: str
     met: bool
     detail: str
+
+    @classmethod
+    def told(cls, name: str, met: bool, good: str, bad: str) -> Self:
+        """With the words for how it stands."""
+        return cls(name=name, met=met, detail=good if met else bad)
 
 
 def check_prerequisites(

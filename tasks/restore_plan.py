@@ -14,13 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, BadParameter, Refused, Unmet
+from blocks.errors import BackstopError, Refused, Unmet
 from blocks.manifest import Manifest
 from blocks.postgres.connection import Connection, connect, read_conninfo
 from blocks.postgres.databases import Database, Grant, read_database
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.snapshot import open_snapshot
-from tasks.catalogue import Backup, find_backup
+from tasks.catalogue import Backup, find_backup, parse_time
 from tasks.database_content import ContentSink, Source, dump_into
 from tasks.ledger import current_run
 from tasks.live_database import MAINTENANCE_DATABASE, live_name, restore_url
@@ -82,7 +82,7 @@ class RestorePlan(BaseModel):
 @task(name="Plan restore", cache_policy=NO_CACHE)
 def plan_restore(environment: Environment, which: str, at: str) -> RestorePlan:
     """Read everything that the restore depends on. Raises BadParameter or Refused when it is impossible to say."""
-    backup = find_backup(environment, which, _parse_time(at))
+    backup = find_backup(environment, which, parse_time(at))
     if backup.manifest.kind != "full":
         raise Refused(f"{backup.id} has the schema only: nothing can be restored from it.")
     url = restore_url(environment)
@@ -173,21 +173,11 @@ def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) 
     current_run().facts["losses"] = _told(losses)
 
 
-def _parse_time(at: str) -> datetime | None:
-    if not at:
-        return None
-    try:
-        when = datetime.fromisoformat(at)
-    except ValueError:
-        raise BadParameter("at", at, "a time as 2026-11-21T02:00:00+00:00") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
-
-
 def _prerequisites(
     connection: Connection, environment: Environment, backup: Backup, live: Database
 ) -> Iterator[Prerequisite]:
     manifest = backup.manifest
-    yield _line(PROVEN, backup.is_proven, "its rows were compared after a test restore", "prove it first")
+    yield Prerequisite.told(PROVEN, backup.is_proven, "its rows were compared after a test restore", "prove it first")
     yield from _of_role(connection, live)
     roles = {str(name) for (name,) in connection.execute("SELECT rolname::text FROM pg_roles")}
     named = {live.owner, *live.may_connect, *(setting.role for setting in live.settings)} - {""}
@@ -197,15 +187,19 @@ def _prerequisites(
     server = connection.info.server_version // 10_000
     not_newer = manifest.server_version // 10_000 <= server
     told = f"PostgreSQL {server}; the backup is of {manifest.server_version // 10_000}"
-    yield _line("server not older", not_newer, told, told)
+    yield Prerequisite.told("server not older", not_newer, told, told)
     prepared = connection.execute(
         "SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY 1", [live.name]
     ).fetchall()
-    yield _line("no prepared transactions", not prepared, "none", f"end them first: {[gid for (gid,) in prepared]}")
+    yield Prerequisite.told(
+        "no prepared transactions", not prepared, "none", f"end them first: {[gid for (gid,) in prepared]}"
+    )
     senders = connection.execute(
         "SELECT usename::text FROM pg_stat_activity WHERE datid = %s AND backend_type = 'walsender'", [live.oid]
     ).fetchall()
-    yield _line("no logical replication running", not senders, "none", f"stop its subscribers first: {senders}")
+    yield Prerequisite.told(
+        "no logical replication running", not senders, "none", f"stop its subscribers first: {senders}"
+    )
     yield _enough_room(connection, environment, manifest)
 
 
@@ -216,16 +210,16 @@ def _of_role(connection: Connection, live: Database) -> Iterator[Prerequisite]:
         {"owner": live.owner},
     ).fetchone() or ("", False, False, False)
     user, creates, owns, signals = row
-    yield _line("role may create databases", bool(creates), str(user), f"ALTER ROLE {user} CREATEDB")
-    yield _line("role owns the database", bool(owns), str(live.owner), f"GRANT {live.owner} TO {user}")
-    yield _line("role may end sessions", bool(signals), str(user), f"GRANT pg_signal_backend TO {user}")
+    yield Prerequisite.told("role may create databases", bool(creates), str(user), f"ALTER ROLE {user} CREATEDB")
+    yield Prerequisite.told("role owns the database", bool(owns), str(live.owner), f"GRANT {live.owner} TO {user}")
+    yield Prerequisite.told("role may end sessions", bool(signals), str(user), f"GRANT pg_signal_backend TO {user}")
     others = connection.execute(
         "SELECT DISTINCT usename::text FROM pg_stat_activity JOIN pg_roles ON rolname = usename"
         " WHERE datid = %s AND rolsuper AND usename <> current_user",
         [live.oid],
     ).fetchall()
     told = f"{', '.join(str(name) for (name,) in others)}: nothing keeps a superuser out"
-    yield _line("no superuser writes", not others, "no session of one", told)
+    yield Prerequisite.told("no superuser writes", not others, "no session of one", told)
 
 
 def _enough_room(connection: Connection, environment: Environment, manifest: Manifest) -> Prerequisite:
@@ -236,17 +230,13 @@ def _enough_room(connection: Connection, environment: Environment, manifest: Man
         if row and host in _LOCAL:
             free = shutil.disk_usage(str(row[0])).free
             told = f"{in_words(free)} free, {in_words(wanted)} wanted for a second copy"
-            return _line("room for a second copy", free >= wanted, told, told)
+            return Prerequisite.told("room for a second copy", free >= wanted, told, told)
     told = f"could not be measured; {in_words(wanted)} will be taken"
-    return _line("room for a second copy", True, told, told)
+    return Prerequisite.told("room for a second copy", True, told, told)
 
 
 def _missing(name: str, missing: set[str]) -> Prerequisite:
-    return _line(name, not missing, "all of them", f"missing: {', '.join(sorted(missing))}")
-
-
-def _line(name: str, met: bool, good: str, bad: str) -> Prerequisite:
-    return Prerequisite(name=name, met=met, detail=good if met else bad)
+    return Prerequisite.told(name, not missing, "all of them", f"missing: {', '.join(sorted(missing))}")
 
 
 def _notes(connection: Connection, live: Database, manifest: Manifest) -> Iterator[str]:

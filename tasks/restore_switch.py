@@ -9,7 +9,7 @@ from blocks.errors import Refused, SomebodyElseChangedIt
 from blocks.postgres.connection import with_database
 from blocks.postgres.databases import Database, read_database, rename_databases, require_database
 from tasks.deploy_plan import read_traffic_before
-from tasks.ledger import current_run, effect
+from tasks.ledger import current_run, effect, read_last_effect
 from tasks.live_database import live_name, read_application_url
 from tasks.restore_plan import RestorePlan
 from tasks.retry import is_passing
@@ -63,18 +63,10 @@ def switch_before(environment: Environment, plan: RestorePlan, created: Database
 
 def find_last_switch(environment: Environment) -> SwitchBefore:
     """As the audit trail tells it. Raises Refused where no restore ever switched the databases of this environment."""
-    row = (
-        current_run()
-        .connection.execute(
-            "SELECT detail FROM audit WHERE environment = %s AND event = 'effect done'"
-            " AND detail->>'effect' = 'switch databases' ORDER BY sequence DESC LIMIT 1",
-            [environment.environment],
-        )
-        .fetchone()
-    )
-    if row is None:
+    found = read_last_effect(current_run(), "switch databases", "effect done")
+    if found is None:
         raise Refused(f"No restore has switched the databases of {environment.environment}.")
-    before = SwitchBefore.model_validate(row["detail"])
+    before = SwitchBefore.model_validate(found)
     if not before.live_oid:
         raise Refused(
             f"There was no database {before.live} before the restore of {before.backup}: nothing to go back to.",

@@ -7,11 +7,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from blocks.errors import BadParameter, Refused, Unmet
+from blocks.errors import Refused, Unmet
 from blocks.manifest import TableContent
 from blocks.postgres.connection import Connection
 from blocks.postgres.tables import read_table
-from tasks.catalogue import find_backup
+from tasks.catalogue import find_backup, parse_time
 from tasks.ledger import current_run
 from tasks.live_database import live_name
 from tasks.table_restore.model import Mode, TablePlan, TableRestorePlan
@@ -26,7 +26,7 @@ _NAME_BYTES = 63
 @task(name="Plan restore of tables", cache_policy=NO_CACHE)
 def plan_table_restore(environment: Environment, tables: str, which: str, at: str, mode: Mode) -> TableRestorePlan:
     """Read everything that the restore depends on. Raises BadParameter or Refused when it is impossible to say."""
-    backup = find_backup(environment, which, _parse_time(at))
+    backup = find_backup(environment, which, parse_time(at))
     if backup.manifest.kind != "full":
         raise Refused(f"{backup.id} has the schema only: nothing can be restored from it.")
     chosen = choose_tables(tables, backup.manifest.tables)
@@ -70,16 +70,6 @@ def refuse_losses(changing: list[TablePlan], accept_loss: str) -> None:
             f"See which rows with mode=beside. Accept it with accept_loss={','.join(one.title for one in changing)}."
             " Nothing was changed.",
         )
-
-
-def _parse_time(at: str) -> datetime | None:
-    if not at:
-        return None
-    try:
-        when = datetime.fromisoformat(at)
-    except ValueError:
-        raise BadParameter("at", at, "a time as 2026-11-21T02:00:00+00:00") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _places(chosen: list[TableContent]) -> Iterator[tuple[TableContent, str]]:

@@ -13,7 +13,7 @@ def check_tables(
     yield from _of_role(connection)
     if mode == "beside":
         return
-    yield _line("backup proven", is_proven, "its rows were compared after a test restore", "prove it first")
+    yield Prerequisite.told("backup proven", is_proven, "its rows were compared after a test restore", "prove it first")
     for table in tables:
         yield from _of_table(table, mode)
 
@@ -24,23 +24,23 @@ def _of_role(connection: Connection) -> Iterator[Prerequisite]:
         " format('GRANT %I TO %I', pg_get_userbyid(datdba), current_user)"
         " FROM pg_database WHERE datname = current_database()"
     ).fetchone() or (False, "")
-    yield _line("role owns the database", bool(row[0]), "it may make schemas", str(row[1]))
+    yield Prerequisite.told("role owns the database", bool(row[0]), "it may make schemas", str(row[1]))
 
 
 def _of_table(table: TablePlan, mode: Mode) -> Iterator[Prerequisite]:
     if table.live is None:
-        yield _line(table.title, False, "", "it is not in the live database; use mode=beside")
+        yield Prerequisite.told(table.title, False, "", "it is not in the live database; use mode=beside")
         return
-    yield _line(f"role owns {table.title}", table.live.is_owned, table.live.owner, f"grant it {table.live.owner}")
+    yield Prerequisite.told(
+        f"role owns {table.title}", table.live.is_owned, table.live.owner, f"grant it {table.live.owner}"
+    )
     told = f"the live table has no column {', '.join(table.gone)} any more; use mode=beside"
-    yield _line(f"columns of {table.title}", not table.gone, "all of the backup's are there", told)
+    yield Prerequisite.told(f"columns of {table.title}", not table.gone, "all of the backup's are there", told)
     keyless = f"{table.title} has no primary key that the backup has, too"
     if mode == "merge":
-        yield _line(f"key of {table.title}", bool(table.key), ", ".join(table.key), f"{keyless}; use mode=beside")
+        yield Prerequisite.told(
+            f"key of {table.title}", bool(table.key), ", ".join(table.key), f"{keyless}; use mode=beside"
+        )
     elif not table.key and table.added:
         told = f"{keyless}, so the values of {', '.join(table.added)} would be lost; use mode=beside"
-        yield _line(f"key of {table.title}", False, "", told)
-
-
-def _line(name: str, met: bool, good: str, bad: str) -> Prerequisite:
-    return Prerequisite(name=name, met=met, detail=good if met else bad)
+        yield Prerequisite.told(f"key of {table.title}", False, "", told)

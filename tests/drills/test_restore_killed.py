@@ -13,7 +13,7 @@ from tests.flows.runner import running_procedures
 from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, NAME, ShopDatabase
 from tests.running_stack import RunningStack
 
-EFFECTS = (*("stop writes", "create database", "restore", "carry over settings", "switch databases", "resume writes"),)
+EFFECTS = ("stop writes", "create database", "restore", "carry over settings", "switch databases", "resume writes")
 pytestmark = pytest.mark.drill
 
 
