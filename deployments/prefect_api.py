@@ -7,7 +7,6 @@ import httpx
 
 from blocks.errors import BackstopError, Refused
 
-DEPLOYMENT = "backstop"
 _SECONDS = 10
 
 
@@ -26,11 +25,11 @@ class PrefectApi:
         """The procedures that are deployed, by name."""
         deployments = self._call("POST", "/deployments/filter", json={"limit": 200}).json()
         flows = {flow["id"]: flow["name"] for flow in self._call("POST", "/flows/filter", json={"limit": 200}).json()}
-        return sorted({flows[one["flow_id"]] for one in deployments if one["name"] == DEPLOYMENT})
+        return sorted(one["name"] for one in deployments if one["name"] == flows[one["flow_id"]])
 
     def read_deployment(self, procedure: str) -> dict[str, Any] | None:
         """The procedure's deployment with its parameter schema; None when there is none."""
-        answer = self._client_call("GET", f"/deployments/name/{procedure}/{DEPLOYMENT}")
+        answer = self._client_call("GET", f"/deployments/name/{procedure}/{procedure}")
         return None if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer).json()
 
     def read_blocks(self, kind: str) -> list[dict[str, Any]]:

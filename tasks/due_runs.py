@@ -62,7 +62,7 @@ def _start_proof(name: str, due: Due) -> list[str]:
 
 def _start(procedure: str, **parameters: Any) -> None:
     run_deployment(
-        f"{procedure}/backstop",
+        f"{procedure}/{procedure}",
         parameters={**parameters, "requested_by": REQUESTED_BY},
         timeout=0,
         as_subflow=False,

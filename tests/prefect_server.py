@@ -38,7 +38,7 @@ def count_runs(api: httpx.Client) -> int:
 
 
 def read_deployment(api: httpx.Client, procedure: str) -> dict[str, Any]:
-    return dict(api.get(f"/deployments/name/{procedure}/backstop").raise_for_status().json())
+    return dict(api.get(f"/deployments/name/{procedure}/{procedure}").raise_for_status().json())
 
 
 def ask_for_run(api: httpx.Client, procedure: str, parameters: dict[str, Any]) -> httpx.Response:

@@ -27,11 +27,12 @@ class Interface:
         self.page.wait_for_url("**/dashboard")
 
     def open_run_form(self, procedure: str) -> None:
-        """Deployments → the procedure's → Run → Custom run. The list is loaded anew: the page keeps an old one."""
+        """Deployments → search it → Run → Custom run. The list is loaded anew: the page keeps an old one."""
         page = self.page
         page.goto(f"{self._url}/deployments")
+        page.get_by_placeholder("Search deployments").fill(procedure)
         row = page.get_by_role("row").filter(has=page.get_by_title(procedure, exact=True))
-        row.get_by_role("link", name="backstop").click()
+        row.get_by_role("link", name=procedure, exact=True).first.click()
         page.wait_for_url("**/deployments/deployment/*")
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()

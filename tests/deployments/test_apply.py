@@ -142,7 +142,7 @@ def test_each_environment_with_backups_has_its_schedules(apply: Apply) -> None:
     assert scheduled("back-up-database") == {f"nightly-{name}": name for name in names()}
     apply(store=None)
     assert apply_deployments(check=False) == [
-        f"deployment {procedure}/backstop: schedules"
+        f"deployment {procedure}/{procedure}: schedules"
         for procedure in ("back-up-database", "verify-backup", "prune-backups")
     ]
     assert NAME not in scheduled("back-up-database").values()
@@ -182,12 +182,12 @@ def names() -> list[str]:
 def scheduled(procedure: str) -> dict[str, str]:
     """Slug → environment, of the procedure's schedules."""
     with get_client(sync_client=True) as client:
-        schedules = client.read_deployment_by_name(f"{procedure}/backstop").schedules
+        schedules = client.read_deployment_by_name(f"{procedure}/{procedure}").schedules
     return {str(schedule.slug): str(schedule.parameters["environment"]) for schedule in schedules}
 
 
 def offered() -> list[str]:
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("deploy/backstop")
+        deployment = client.read_deployment_by_name("deploy/deploy")
     schema = deployment.parameter_openapi_schema or {}
     return list(schema["properties"]["environment"]["enum"])

@@ -18,7 +18,7 @@ class Interface:
 
     def create_run(self, procedure: str, parameters: dict[str, object], enforced: bool = True) -> httpx.Response:
         """Ask for a run; not `enforced`, with the check of its parameters switched off, as the run form can."""
-        deployment = self._client.get(f"/deployments/name/{procedure}/backstop").json()["id"]
+        deployment = self._client.get(f"/deployments/name/{procedure}/{procedure}").json()["id"]
         body: dict[str, object] = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         if not enforced:
             body["enforce_parameter_schema"] = False
