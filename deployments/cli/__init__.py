@@ -5,6 +5,7 @@ A command's module has HELP (what `backstop COMMAND --help` says), `add_argument
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,6 +29,9 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    # A script that starts us in the background has it ignored, and so would every process that we start:
+    # no run of the worker could be cancelled.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _run(words)
     except BackstopError as error:

@@ -35,6 +35,15 @@ def test_status_does_not_load_prefect(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script], env=environment, timeout=30, check=True)
 
 
+def test_started_with_interrupts_ignored_it_can_be_interrupted() -> None:
+    """As a script's background jobs are; what they start inherits it."""
+    script = "from signal import *; from deployments.cli import main; main(['--help']); raise_signal(SIGINT)"
+    ignoring = "import os, sys; from signal import *; signal(SIGINT, SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", ignoring, sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert "KeyboardInterrupt" in done.stderr
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["down", "--nonsense"]])
 def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == ExitCode.USAGE
