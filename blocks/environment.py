@@ -26,6 +26,7 @@ from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore
 from blocks.stores.s3 import S3Store
+from blocks.trial import Trial
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """What an environment may be called: it is a block's name too."""
@@ -52,6 +53,7 @@ class Environment(Part):
     migrations: AlembicMigrations | PrismaMigrations | TypeOrmMigrations | MigrationCommands | SqlFolder | None = Field(
         default=None, description="How the database's schema is brought from release to release."
     )
+    trial: Trial | None = Field(default=None, description="How a release is tried on a copy of the database.")
     cache: RedisCache | None = Field(default=None, description="The application's Redis.")
 
 

@@ -26,6 +26,7 @@ from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore
 from blocks.stores.s3 import S3Store
+from blocks.trial import Trial
 from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
@@ -46,6 +47,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
         "commands": MigrationCommands,
         "sql": SqlFolder,
     },
+    "trial": {"": Trial},
     "cache": {"": RedisCache},
 }
 """Part → its `type` in the file → block. A part of one kind needs no type."""

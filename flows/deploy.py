@@ -1,7 +1,7 @@
 """Deploy a release, or put everything back.
 
-plan → lock → announce → measure → tag → start without traffic → verify → 10 % → 50 % → 100 % → watch → verify
-                                    └──────── on any failure: all traffic back, then the rest ────────┘
+plan → lock → measure → [migrate] → tag → start without traffic → verify → 10 % → 50 % → 100 % → watch → verify
+                            └─────── on any failure: all traffic back, then the schema, then the rest ───────┘
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +16,7 @@ from flows.guards.armed import armed
 from flows.guards.lock import check_still_ours, locked, monitoring, read_deploy_in_progress
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
+from flows.migrate_with_backup import migrated
 from tasks.changelog import add_changelog_entry
 from tasks.deploy_plan import (
     DeployPlan,
@@ -28,6 +29,7 @@ from tasks.deploy_plan import (
 from tasks.health import verify_release, verify_service
 from tasks.judgement import Judge
 from tasks.ledger import phase
+from tasks.migration_plan import MigrationPlan, plan_release_migration
 from tasks.monitor import measure_baseline, monitor_release
 from tasks.notice import announce
 from tasks.progress import Progress
@@ -84,18 +86,20 @@ def deploy(
 ) -> str:
     """Bring a release to an environment; every visitor is back on the old one within seconds if it is bad."""
     with phase("plan"):
-        plan = plan_deploy(environment, version, commit, hotfix)
+        migration = plan_release_migration(environment, version, commit)
+        plan = plan_deploy(environment, version, commit, hotfix, migration)
         publish_plan(plan)
     if plan_only:
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
     require_prerequisites(plan)
 
     with locked(environment):
-        confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix))
+        confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix, migration))
         announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.replaces}.")
         judge = _prepare_judge(environment, plan)
         with (
             _tag_withdrawn_on_failure(plan),
+            _migrated(environment, migration),
             armed(roll_back_deploy, f"the traffic of {plan.environment}", before=plan.before.model_dump()),
         ):
             release = _bring_up(environment, plan)
@@ -144,6 +148,10 @@ def _tag_withdrawn_on_failure(plan: DeployPlan) -> AbstractContextManager[None]:
     if plan.tag_exists:
         return nullcontext()
     return armed(withdraw_release_tag, f"the tag {plan.version}", version=plan.version, commit=plan.commit)
+
+
+def _migrated(environment: Environment, plan: MigrationPlan | None) -> AbstractContextManager[None]:
+    return migrated(environment, plan) if plan and plan.pending else nullcontext()
 
 
 def _prepare_judge(environment: Environment, plan: DeployPlan) -> Judge:

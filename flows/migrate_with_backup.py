@@ -4,7 +4,8 @@ plan (rehearse on the newest proven backup) → lock → [stop writes] → backu
                                                                 └── on any failure: the way back that loses nothing ──┘
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -20,7 +21,7 @@ from flows.guards.procedure import procedure
 from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writes
 from tasks.backup import plan_backup, write_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import phase
+from tasks.ledger import current_run, phase
 from tasks.migration import (
     MigrationBefore,
     Way,
@@ -83,19 +84,17 @@ def migrate_with_backup(
     requested_by: RequestedBy = "",
 ) -> str:
     """Bring the schema to what a release needs; if it fails, nothing of it stays and no write is lost."""
-    commit = find_commit(environment, version, commit)
-    with checked_out(environment, commit) as workspace:
-        with phase("plan and rehearse"):
-            plan = plan_migration(environment, workspace, version, commit, stop_writes)
-            publish_migration_plan(plan)
-        if plan_only:
-            return f"Plan {plan.fingerprint} was made. Nothing was changed."
-        require_possible(plan)
-        if not plan.pending:
-            return f"Nothing is pending: {plan.environment} is at {plan.status.revision or 'no revision'}."
-        with locked(environment):
-            _confirm_unchanged(environment, workspace, plan)
-            _migrate(environment, workspace, plan)
+    with phase("plan and rehearse"):
+        plan = plan_migration(environment, version, find_commit(environment, version, commit), stop_writes)
+        publish_migration_plan(plan, "plan")
+    current_run().facts.update(version=version, plan=plan.fingerprint)
+    if plan_only:
+        return f"Plan {plan.fingerprint} was made. Nothing was changed."
+    require_possible(plan)
+    if not plan.pending:
+        return f"Nothing is pending: {plan.environment} is at {plan.status.revision or 'no revision'}."
+    with locked(environment), migrated(environment, plan):
+        pass
     message = f"{plan.environment} has the schema of {version}: {', '.join(one.id for one in plan.pending)} applied."
     announce(environment, f"{plan.environment} was migrated", message)
     return message
@@ -122,25 +121,31 @@ def roll_back_migration(
     return f"The migration to {before.version} was taken back ({way.how}: {way.why})."
 
 
-def _migrate(environment: Environment, workspace: Workspace, plan: MigrationPlan) -> None:
-    announce(environment, f"Migrating {plan.environment} to {plan.version}", f"Writes: {plan.why}.")
-    live = read_live_database(environment)
-    with _writes_resumed_on_failure(plan, live.oid, live.may_connect):
-        if plan.stops_writes:
-            with phase("stop writes"):
-                stop_writes(environment, live.oid)
-        with phase("back up"):
-            backup = write_backup(environment, plan_backup(environment, f"before {plan.version}", schema_only=False))
-        schema_before = read_live_schema(environment)
-        before = migration_before(plan, backup.id, environment, live.may_connect)
-        with armed(roll_back_migration, f"the schema of {live.name}", before=before.model_dump()):
-            with phase("apply"):
-                apply_migrations(environment, workspace, before)
-            with phase("verify"):
-                verify_migrated(environment, workspace, plan, before, schema_before)
-            open_database(environment, live.oid, sorted(live.may_connect))
-            with phase("smoke"):
-                verify_service(environment.service)
+@contextmanager
+def migrated(environment: Environment, plan: MigrationPlan) -> Iterator[None]:
+    """Inside, the schema is the release's, with a backup behind it. On any failure it is taken back."""
+    with checked_out(environment, plan.commit) as workspace:
+        _confirm_unchanged(environment, workspace, plan)
+        announce(environment, f"Migrating {plan.environment} to {plan.version}", f"Writes: {plan.why}.")
+        live = read_live_database(environment)
+        with _writes_resumed_on_failure(plan, live.oid, live.may_connect):
+            if plan.stops_writes:
+                with phase("stop writes"):
+                    stop_writes(environment, live.oid)
+            with phase("back up"):
+                planned = plan_backup(environment, f"before {plan.version}", schema_only=False)
+                backup = write_backup(environment, planned)
+            schema_before = read_live_schema(environment)
+            before = migration_before(plan, backup.id, environment, live.may_connect)
+            with armed(roll_back_migration, f"the schema of {live.name}", before=before.model_dump()):
+                with phase("apply"):
+                    apply_migrations(environment, workspace, before)
+                with phase("verify"):
+                    verify_migrated(environment, workspace, plan, before, schema_before)
+                open_database(environment, live.oid, sorted(live.may_connect))
+                with phase("smoke"):
+                    verify_service(environment.service)
+                yield
 
 
 def _writes_resumed_on_failure(plan: MigrationPlan, oid: int, may_connect: set[str]) -> AbstractContextManager[None]:

@@ -13,13 +13,14 @@ from blocks.errors import Refused, Unmet
 from blocks.platforms.interface import Capability, Platform
 from tasks.ledger import current_run
 from tasks.markdown import plain
+from tasks.migration_plan import MigrationPlan, publish_migration_plan
 from tasks.prerequisite import Prerequisite, check_prerequisites
 from tasks.traffic import TrafficBefore, read_main_release
 from tasks.version import check_version
 
 
 class DeployPlan(BaseModel):
-    """Everything that the deploy follows. Its fingerprint covers all of it but the prerequisites' words."""
+    """Everything that the deploy follows. Its fingerprint covers all of it but words and timings."""
 
     environment: str
     version: str
@@ -33,6 +34,8 @@ class DeployPlan(BaseModel):
     window_seconds: float
     deployer: str
     notes: list[str]
+    migration: MigrationPlan | None
+    """None where the environment names no migration tool."""
     prerequisites: list[Prerequisite]
 
     @property
@@ -42,11 +45,15 @@ class DeployPlan(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.model_dump_json(exclude={"prerequisites"}).encode()).hexdigest()[:16]
+        own = self.model_dump_json(exclude={"prerequisites", "migration"})
+        migration = self.migration.fingerprint if self.migration else ""
+        return hashlib.sha256(f"{own}{migration}".encode()).hexdigest()[:16]
 
 
 @task(name="Plan deploy", cache_policy=NO_CACHE)
-def plan_deploy(environment: Environment, version: str, commit: str, hotfix: bool) -> DeployPlan:
+def plan_deploy(
+    environment: Environment, version: str, commit: str, hotfix: bool, migration: MigrationPlan | None
+) -> DeployPlan:
     """Read everything that the deploy depends on. Raises BadParameter for an impossible version."""
     check_version(version)
     if commit:
@@ -70,7 +77,11 @@ def plan_deploy(environment: Environment, version: str, commit: str, hotfix: boo
         window_seconds=rollout.hotfix_window_seconds if hotfix else rollout.window_seconds,
         deployer=rollout.deployer,
         notes=[] if weighted else ["No gradual shift here: 0 → 100 %."],
-        prerequisites=check_prerequisites(environment, version, found, main.version if main else None, hotfix),
+        migration=migration,
+        prerequisites=[
+            *check_prerequisites(environment, version, found, main.version if main else None, hotfix),
+            *(migration.prerequisites if migration else []),
+        ],
     )
 
 
@@ -85,7 +96,9 @@ def read_traffic_before(platform: Platform, version: str) -> TrafficBefore:
 
 
 def publish_plan(plan: DeployPlan) -> None:
-    """Show the plan on the run's page, and record its fingerprint."""
+    """Show the plan on the run's page, and record its fingerprint. That of its migrations is an artifact of its own."""
+    if plan.migration and plan.migration.pending:
+        publish_migration_plan(plan.migration, "migration")
     current_run().record("plan made", fingerprint=plan.fingerprint, version=plan.version, commit=plan.commit)
     current_run().facts.update(version=plan.version, commit=plan.commit, changes=plan.changes, plan=plan.fingerprint)
     create_markdown_artifact(
@@ -120,6 +133,8 @@ def _page(plan: DeployPlan) -> Iterator[str]:
     yield f"- **Commit:** {plan.commit or 'unknown'}"
     yield f"- **Traffic:** {steps}, then watched for {plan.window_seconds:g} s."
     yield f"- **Undo:** all traffic back to where it is now, the new release stopped{tag}."
+    if plan.migration:
+        yield f"- **Migrations:** {plan.migration.summary}."
     yield from (f"- {note}" for note in plan.notes)
     yield ""
     yield "## Changes"

@@ -59,7 +59,7 @@ def verify_release(service: Service, release: Release) -> list[Check]:
 
     Raises ReleaseIsBad when any of them fails.
     """
-    return _all_passed(_verify(service, release.url or "", [release.version]), f"Release {release.version}")
+    return _all_passed(run_checks(service, release.url or "", [release.version]), f"Release {release.version}")
 
 
 @task(name="Verify service", cache_policy=NO_CACHE)
@@ -68,7 +68,7 @@ def verify_service(service: Service, *versions: str) -> list[Check]:
 
     Raises ReleaseIsBad.
     """
-    return _all_passed(_verify(service, resolve(service.url), versions), "The service")
+    return _all_passed(run_checks(service, resolve(service.url), versions), "The service")
 
 
 @task(name="Verify that the service answers", cache_policy=NO_CACHE)
@@ -84,7 +84,8 @@ def verify_answers(service: Service, seconds: float = 30) -> list[Check]:
         time.sleep(0.5)
 
 
-def _verify(service: Service, url: str, versions: Sequence[str]) -> list[Check]:
+def run_checks(service: Service, url: str, versions: Sequence[str]) -> list[Check]:
+    """Health, critical endpoints, smoke; and the version, where any are given."""
     checks = [_check_app(service, url), *_check_critical(service, url)]
     if service.version and versions:
         checks.append(_check_version(service, url, versions))

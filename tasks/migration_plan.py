@@ -18,10 +18,11 @@ from tasks.catalogue import find_backup
 from tasks.ledger import current_run
 from tasks.live_database import live_name, restore_url
 from tasks.markdown import plain
-from tasks.migration_workspace import tool_of
+from tasks.migration_workspace import checked_out, tool_of
 from tasks.prerequisite import Prerequisite
 from tasks.rehearsal import Rehearsal, rehearse
 from tasks.risky_statements import Risk, find_risks
+from tasks.trial import TrialResult
 
 
 class MigrationPlan(BaseModel):
@@ -45,6 +46,14 @@ class MigrationPlan(BaseModel):
         return self.status.pending
 
     @property
+    def summary(self) -> str:
+        """For people, in part of a line."""
+        if not self.pending:
+            return "none pending"
+        rehearsed = f"rehearsed in {self.rehearsal.seconds:.1f} s" if self.rehearsal else "not rehearsed"
+        return f"{len(self.pending)} pending, {rehearsed}, writes {'stopped' if self.stops_writes else 'go on'}"
+
+    @property
     def fingerprint(self) -> str:
         """Of what is applied to what. Timings differ from rehearsal to rehearsal."""
         pending = " ".join(one.id for one in self.pending)
@@ -66,11 +75,25 @@ def find_commit(environment: Environment, version: str, commit: str) -> str:
     return found
 
 
+def plan_release_migration(environment: Environment, version: str, commit: str) -> MigrationPlan | None:
+    """What a deploy brings along. None where the environment names no tool, or there is no such release."""
+    if environment.migrations is None:
+        return None
+    try:
+        found = find_commit(environment, version, commit)
+    except BadParameter:
+        return None
+    return plan_migration(environment, version, found)
+
+
 @task(name="Plan migration", cache_policy=NO_CACHE)
-def plan_migration(
-    environment: Environment, workspace: Workspace, version: str, commit: str, stop_writes: str
-) -> MigrationPlan:
+def plan_migration(environment: Environment, version: str, commit: str, stop_writes: str = "auto") -> MigrationPlan:
     """Read everything, and rehearse what is pending on the newest proven backup."""
+    with checked_out(environment, commit) as workspace:
+        return _plan(environment, workspace, version, commit, stop_writes)
+
+
+def _plan(environment: Environment, workspace: Workspace, version: str, commit: str, stop_writes: str) -> MigrationPlan:
     tool = tool_of(environment)
     status = tool.read_status(workspace)
     lines = [
@@ -79,7 +102,7 @@ def plan_migration(
     rehearsal, risks = None, []
     if status.pending:
         rehearsal, line = _rehearsed(environment, workspace, status)
-        lines.append(line)
+        lines += [line, *([_works_on_it(rehearsal.trial)] if rehearsal else [])]
         scripts = tool.read_sql(workspace, [one.id for one in status.pending])
         risks = find_risks(scripts) if scripts else []
     stops, why = _whether_writes_stop(stop_writes, rehearsal, tool.blocking_seconds)
@@ -105,14 +128,15 @@ def read_live_schema(environment: Environment) -> str:
     return read_schema(url, programs, current_run().id, name, tool_of(environment).record_table)
 
 
-def publish_migration_plan(plan: MigrationPlan) -> None:
+def publish_migration_plan(plan: MigrationPlan, key: str) -> None:
+    """As an artifact of that key, and in the record."""
     pending = [one.id for one in plan.pending]
     current_run().record("plan made", fingerprint=plan.fingerprint, version=plan.version, pending=pending)
-    current_run().facts.update(version=plan.version, plan=plan.fingerprint, pending=pending)
+    current_run().facts["pending"] = pending
     if plan.rehearsal:
         current_run().facts["rehearsal"] = plan.rehearsal.model_dump(mode="json", exclude={"went", "came"})
     title = f"Migrate {plan.environment} to {plan.version or plan.commit[:10]}"
-    create_markdown_artifact("\n".join(_page(plan, title)), key="plan", description=title)
+    create_markdown_artifact("\n".join(_page(plan, title)), key=key, description=title)
 
 
 def require_possible(plan: MigrationPlan) -> None:
@@ -132,6 +156,16 @@ def _rehearsed(
     except (MigrationFailed, BackstopError) as error:
         return None, Prerequisite.told(name, False, "", f"{error.message} {error.hint}".strip())
     return rehearsal, Prerequisite.told(name, True, f"{rehearsal.seconds:.1f} s on {rehearsal.backup}", "")
+
+
+def _works_on_it(trial: TrialResult) -> Prerequisite:
+    return Prerequisite.told(
+        "running release works on the new schema",
+        trial.outcome != "fails",
+        f"{trial.version} {trial.outcome}: {trial.detail}".strip(),
+        f"{trial.version} does not: {trial.detail}. Make it in two steps: one that only adds (expand), and when no"
+        " release needs the old form any more, one that removes it (contract)",
+    )
 
 
 def _whether_writes_stop(wanted: str, rehearsal: Rehearsal | None, most_seconds: float) -> tuple[bool, str]:

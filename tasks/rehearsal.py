@@ -1,4 +1,6 @@
-"""Rehearse a migration on a restored copy: how long it takes, what it locks and rewrites, and whether it leads back."""
+"""Rehearse a migration on a restored copy: how long it takes, what it locks and rewrites, whether the running release
+works on it, and whether it leads back.
+"""
 
 import re
 import time
@@ -23,6 +25,7 @@ from tasks.archive import Target, archive_of, restore_into
 from tasks.ledger import current_run
 from tasks.migration_workspace import tool_of
 from tasks.transfer_progress import TransferProgress
+from tasks.trial import TrialResult, try_running_release
 from tasks.verification import compare_content, proof_target
 
 _HOLD_UP: LiteralString = """
@@ -81,6 +84,7 @@ class Rehearsal(BaseModel):
     """Lines of the schema, as `schema_change` has them."""
     added_columns: list[tuple[str, str]]
     """(table, column) that the way back would drop, with what was written there."""
+    trial: TrialResult
     way_back: WayBack
 
     @property
@@ -142,6 +146,7 @@ def rehearse(environment: Environment, workspace: Workspace, manifest: Manifest,
                 for table, column in copy.rows(_COLUMNS) - columns
                 if table.partition(".")[2] != copy.record_table
             ),
+            trial=try_running_release(environment, copy.target, manifest),
             way_back=_go_back(environment, copy, before, live, manifest),
         )
 

@@ -187,7 +187,7 @@ def _missing_extensions(connection: Connection, manifest: Manifest) -> set[str]:
 def _make_roles(connection: Connection, manifest: Manifest) -> None:
     known = {name for (name,) in connection.execute("SELECT rolname::text FROM pg_roles")}
     for role in {*manifest.roles, manifest.owner} - known:
-        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
 
 
 def _make_database(connection: Connection, manifest: Manifest) -> None:

@@ -79,7 +79,7 @@ def run_program(
 ) -> Answer:
     """Raises Refused when the program or the folder is not there."""
     with scratch_folder("migration") as home, tempfile.TemporaryFile() as output:
-        environment = {**BARE, "PATH": _path(), "HOME": str(home), "TMPDIR": str(home), **variables}
+        environment = {**BARE, "PATH": program_path(), "HOME": str(home), "TMPDIR": str(home), **variables}
         check_program(command, folder)
         with running(command, environment, output=output, folder=str(folder)) as child:
             try:
@@ -93,7 +93,7 @@ def check_program(command: Sequence[str], folder: Path) -> None:
     if not folder.is_dir():
         raise Refused(f"The checkout has no folder {folder.name}.", "Look at the tool's `folder`. Nothing was changed.")
     program = str(folder / command[0]) if "/" in command[0] else command[0]
-    if shutil.which(program, path=_path()) is None:
+    if shutil.which(program, path=program_path()) is None:
         raise Refused(
             f"The program {command[0]} is not there.", "Install it where the worker runs. Nothing was changed."
         )
@@ -109,6 +109,6 @@ def without_secrets(text: str, url: str) -> str:
     return text
 
 
-def _path() -> str:
+def program_path() -> str:
     """As the worker's, and last the programs that came with Backstop."""
     return os.pathsep.join([os.environ.get("PATH", BARE["PATH"]), str(Path(sys.executable).parent)])

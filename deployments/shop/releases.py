@@ -34,13 +34,14 @@ class SampleRelease:
 RELEASES = (
     SampleRelease("v1.0.0", "Good: the first release."),
     SampleRelease("v1.1.0", "Good: offers show their price as text.", patch="prices_as_text.patch"),
-    SampleRelease("v1.2.0", "Good, with a migration: tasks may have a due date.", patch="due_dates.patch"),
+    SampleRelease("v1.2.0", "Good: as before, under another version."),
     SampleRelease("v1.3.0", "Bad: every fifth request to /offers is answered with 500.", fault="errors"),
     SampleRelease("v1.4.0", "Bad: offers and tasks take twice as long.", fault="slow"),
     SampleRelease("v1.5.0", "Bad: /health answers 503 for ever.", fault="unhealthy"),
     SampleRelease("v1.6.0", "Bad: the list of tasks answers 500.", fault="broken"),
+    SampleRelease("v2.0.0", "Good, with a migration: tasks may have a due date.", patch="due_dates.patch"),
 )
-UNTAGGED = SampleRelease("v1.7.0", "Good: not tagged yet, main stands here.")
+UNTAGGED = SampleRelease("v2.1.0", "Good: not tagged yet, main stands here.")
 
 
 class NotOurs(Exception):

@@ -38,6 +38,7 @@ def write_environments(folder: Path) -> list[Path]:
     written = []
     for name, changes in _differences(folder).items():
         content = _merged(_merged(yaml.safe_load(PRODUCTION.read_text()), QUICK), {"environment": name, **changes})
+        del content["migrations"]  # the sample service brings its schema along when it starts
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))
         written.append(path)

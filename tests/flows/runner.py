@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.running_stack import RunningStack
 
+WORKERS_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 EXIT_CODES = {"Done": 0, "Refused": 1, "Rolled back": 3, "Needs a human": 4}
 
 
@@ -19,7 +21,7 @@ class Runner:
         self.variables = dict(variables)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.flows.run_here"],
-            env={**os.environ, **variables},
+            env={**os.environ, "PATH": WORKERS_PATH, **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -61,12 +61,12 @@ def test_a_good_release_with_a_migration_gets_all_traffic(
 def test_an_untagged_commit_is_tagged(
     stack: RunningStack, production: Production, records: Records, own_tags: None
 ) -> None:
-    result = stack.run_as_ci("deploy", "shop-quick", version="v1.7.0", commit="main")
+    result = stack.run_as_ci("deploy", "shop-quick", version="v2.1.0", commit="main")
 
     assert result["ending"] == "Done", result["message"]
-    assert production.tags()["v1.7.0"] == production.commit("main")
-    assert production.git("tag", "--list", "--format=%(contents:subject)", "v1.7.0") == "Release v1.7.0"
-    assert production.answering_version() == "v1.7.0"
+    assert production.tags()["v2.1.0"] == production.commit("main")
+    assert production.git("tag", "--list", "--format=%(contents:subject)", "v2.1.0") == "Release v2.1.0"
+    assert production.answering_version() == "v2.1.0"
     records.assert_settled("shop-quick")
 
 

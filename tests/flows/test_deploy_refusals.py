@@ -168,7 +168,7 @@ def test_a_plan_changes_nothing(
     stack: RunningStack, production: Production, records: Records, interface: Interface
 ) -> None:
     before = production.look()
-    words = ("run", "deploy", "shop-quick", "-p", "version=v1.7.0", "-p", "commit=main", "--plan", "--json")
+    words = ("run", "deploy", "shop-quick", "-p", "version=v2.1.0", "-p", "commit=main", "--plan", "--json")
     code, output = stack.try_to_run(*words)
 
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -177,6 +177,6 @@ def test_a_plan_changes_nothing(
     assert production.look() == before
     assert records.effects(result["run"]) == []
     plan = interface.artifacts(result["run"])["plan"]
-    assert "**v1.0.0** → **v1.7.0**" in plan
-    assert "v1.7.0: Good: not tagged yet, main stands here." in plan
+    assert "**v1.0.0** → **v2.1.0**" in plan
+    assert "v2.1.0: Good: not tagged yet, main stands here." in plan
     assert records.activity("shop-quick") is None

@@ -20,6 +20,15 @@ ADD = "ALTER TABLE tasks ADD COLUMN place text;"
 DROP = "ALTER TABLE tasks DROP COLUMN place;"
 SHORT = "ALTER TABLE tasks ADD CONSTRAINT short CHECK (length(title) < 100);"
 LONG_TITLE = "x" * 150
+NO_WAY_BACK = "UPDATE tasks SET title = upper(title);"
+ONLY_LIVE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF current_database() = 'backstop_trial' THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'no task is taken';
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+"""The release works in its trial, and on the live database it does not."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +65,7 @@ def shop(stack: RunningStack, migrations: Migrations) -> Iterator[ShopDatabase]:
     shop.drop_others()
     shop.ask(
         "ALTER TABLE tasks DROP COLUMN IF EXISTS place, DROP CONSTRAINT IF EXISTS short;"
-        " DROP TABLE IF EXISTS backstop_migrations; DELETE FROM tasks"
+        " DROP FUNCTION IF EXISTS refuse CASCADE; DROP TABLE IF EXISTS backstop_migrations; DELETE FROM tasks"
     )
 
 
@@ -80,6 +89,7 @@ def test_a_good_one_is_applied_while_the_service_goes_on(
         assert writers.errors == 0
     assert "place" in columns(shop)
     facts = records.report(ENVIRONMENT, result["run"])["rehearsal"]
+    assert (facts["trial"]["version"], facts["trial"]["outcome"]) == ("v1.0.0", "works"), facts["trial"]
     assert facts["way_back"] == {"difference": "", "losses": [], "problem": ""}
     assert [(table["mode"], table["stops"]) for table in facts["tables"] if table["table"] == "public.tasks"] == [
         ("AccessExclusiveLock", "everything")
@@ -146,30 +156,54 @@ def test_a_lock_that_is_not_to_be_had_is_waited_for_a_bounded_time(
     assert "place" not in columns(shop)
 
 
-def test_one_that_breaks_the_running_release_is_taken_back(
-    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+def test_what_the_running_release_cannot_live_with_is_refused(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner
 ) -> None:
     rename, back = "ALTER TABLE tasks RENAME title TO name;", "ALTER TABLE tasks RENAME name TO title;"
     result = migrate(runner, migrations.commit("renamed", rename, back))
-    assert result["ending"] == "Rolled back", result["message"]
+    assert result["ending"] == "Refused", result["message"]
+    assert "running release works on the new schema: v1.0.0 does not" in result["message"]
+    assert "(expand)" in result["message"]
     assert "title" in columns(shop)
+
+
+def test_one_that_breaks_the_service_is_taken_back(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    result = migrate(
+        runner, migrations.commit("refused", f"{ADD} {ONLY_LIVE}", f"{DROP} DROP FUNCTION refuse CASCADE;")
+    )
+    assert result["ending"] == "Rolled back", result["message"]
+    assert "create a task" in result["message"]
+    assert "place" not in columns(shop)
     eventually(shop.service_answers)
     records.assert_settled(ENVIRONMENT)
+
+
+def test_a_way_back_that_fails_asks_for_a_human_and_keeps_what_there_is(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner
+) -> None:
+    shop.write_task("in the way")
+    fails = "SELECT 1 / (1 - count(*)) FROM tasks WHERE title = 'in the way';"
+    down = f"{fails} {DROP} DROP FUNCTION refuse CASCADE;"
+    result = migrate(runner, migrations.commit("one-way", f"{ADD} {ONLY_LIVE}", down))
+    assert result["ending"] == "Needs a human", result["message"]
+    assert "division by zero" in result["message"]
+    assert "place" in columns(shop)
+    assert "in the way" in str(shop.rows()["tasks"])
 
 
 def test_one_without_an_exact_way_back_keeps_every_write_and_asks_for_a_human(
     shop: ShopDatabase, migrations: Migrations, runner: Runner
 ) -> None:
-    breaks = "UPDATE tasks SET title = upper(title); ALTER TABLE tasks RENAME title TO name;"
     with Writers(shop.stack.layout.database_url(NAME), 2) as writers:
         eventually(lambda: writers.databases)
-        result = migrate(runner, migrations.commit("irreversible", breaks))
+        result = migrate(runner, migrations.commit("irreversible", f"{NO_WAY_BACK} {ONLY_LIVE}"))
         oid = shop.read().oid
     assert result["ending"] == "Needs a human", result["message"]
     assert "writes went on" in result["message"]
-    kept = {str(name).lower() for (name,) in shop.ask("SELECT name FROM tasks")}
+    kept = {str(title).lower() for (title,) in shop.ask("SELECT title FROM tasks")}
     assert {title.lower() for title in writers.acknowledged(oid)} <= kept
-    shop.ask("ALTER TABLE tasks RENAME name TO title")
 
 
 def test_with_writes_stopped_the_backup_is_restored_where_there_is_no_way_back(
@@ -177,7 +211,7 @@ def test_with_writes_stopped_the_backup_is_restored_where_there_is_no_way_back(
 ) -> None:
     shop.write_task(LONG_TITLE)
     rows, may_connect = shop.rows(), shop.read().may_connect
-    up = f"-- backstop: no-transaction\nUPDATE tasks SET title = upper(title); {ADD} {SHORT}"
+    up = f"-- backstop: no-transaction\n{NO_WAY_BACK} {ADD} {SHORT}"
     result = migrate(runner, migrations.commit("half", up), stop_writes="yes")
     assert result["ending"] == "Rolled back", result["message"]
     assert shop.rows() == rows

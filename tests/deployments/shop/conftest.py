@@ -64,5 +64,5 @@ def run_release(checkout: Checkout, postgres: Postgres, redis_url: str) -> RunRe
 @pytest.fixture(scope="module")
 def shop(run_release: RunRelease) -> Iterator[Shop]:
     """A good release."""
-    with run_release("v1.2.0") as running:
+    with run_release("v2.0.0") as running:
         yield running

@@ -20,8 +20,8 @@ def signed_in(shop: Shop) -> dict[str, str]:
 
 
 def test_health_and_version(shop: Shop) -> None:
-    assert shop.client.get("/health").json() == {"status": "ok", "version": "v1.2.0"}
-    assert shop.client.get("/version").json() == {"version": "v1.2.0"}
+    assert shop.client.get("/health").json() == {"status": "ok", "version": "v2.0.0"}
+    assert shop.client.get("/version").json() == {"version": "v2.0.0"}
 
 
 def test_detailed_health_names_each_component(shop: Shop) -> None:
@@ -39,7 +39,7 @@ def test_detailed_health_names_each_component(shop: Shop) -> None:
 def test_every_answer_carries_the_version_and_no_fault(shop: Shop, path: str, status: int) -> None:
     answer = shop.client.get(path)
     assert answer.status_code == status
-    assert answer.headers["X-Version"] == "v1.2.0"
+    assert answer.headers["X-Version"] == "v2.0.0"
     assert "X-Injected-Fault" not in answer.headers
 
 

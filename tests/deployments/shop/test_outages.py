@@ -15,7 +15,7 @@ from tests.deployments.shop.processes import Postgres, free_port, running_shop, 
 
 def test_without_redis_offers_are_still_made(checkout: Checkout, postgres: Postgres) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
-    with running_shop(checkout("v1.2.0"), postgres.url(postgres.make_database()), nowhere) as shop:
+    with running_shop(checkout("v2.0.0"), postgres.url(postgres.make_database()), nowhere) as shop:
         health = shop.client.get("/health/detailed")
         assert health.status_code == 503
         assert health.json()["components"]["redis"]["status"] == "down"
@@ -25,7 +25,7 @@ def test_without_redis_offers_are_still_made(checkout: Checkout, postgres: Postg
 
 def test_without_its_database_it_says_so_and_comes_back(checkout: Checkout, postgres: Postgres, redis_url: str) -> None:
     database = postgres.make_database()
-    with running_shop(checkout("v1.2.0"), postgres.url(database), redis_url) as shop:
+    with running_shop(checkout("v2.0.0"), postgres.url(database), redis_url) as shop:
         assert shop.client.get("/health/detailed").status_code == 200
 
         end_sessions = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"  # noqa: S608
@@ -43,7 +43,7 @@ def test_without_its_database_it_says_so_and_comes_back(checkout: Checkout, post
 
 
 def test_sigterm_lets_the_request_under_way_finish(run_release: RunRelease) -> None:
-    with run_release("v1.2.0") as shop:
+    with run_release("v2.0.0") as shop:
         address = ("127.0.0.1", httpx.URL(shop.url).port or 0)
         with socket.create_connection(address, timeout=5) as visitor:
             visitor.sendall(b"POST /uploads HTTP/1.1\r\nHost: shop\r\nContent-Length: 4\r\n")

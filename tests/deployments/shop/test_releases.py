@@ -34,10 +34,10 @@ def test_a_complete_repository_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     build_repository(folder)
     (folder / "note").write_text("mine")
-    git(folder, "tag", "v1.7.0")
+    git(folder, "tag", "v2.1.0")
     build_repository(folder)
     assert (folder / "note").read_text() == "mine"
-    assert "v1.7.0" in git(folder, "tag").splitlines()
+    assert "v2.1.0" in git(folder, "tag").splitlines()
 
 
 @pytest.mark.parametrize("missing", ["a tag", "the last commit", "objects"])

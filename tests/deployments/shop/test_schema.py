@@ -11,7 +11,7 @@ LOCK = int.from_bytes(b"shop")
 def test_two_that_start_at_once_migrate_once(checkout: Checkout, postgres: Postgres, redis_url: str) -> None:
     """Both are held at the lock, so that they really arrive together."""
     database = postgres.make_database()
-    folder = checkout("v1.2.0")
+    folder = checkout("v2.0.0")
 
     def both_wait() -> bool:
         waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
@@ -33,7 +33,7 @@ def test_two_that_start_at_once_migrate_once(checkout: Checkout, postgres: Postg
 
 def test_a_release_starts_on_the_schema_of_a_later_one(checkout: Checkout, postgres: Postgres, redis_url: str) -> None:
     database = postgres.make_database()
-    for version, revision in (("v1.1.0", "0001"), ("v1.2.0", "0002"), ("v1.1.0", "0002")):
+    for version, revision in (("v1.1.0", "0001"), ("v2.0.0", "0002"), ("v1.1.0", "0002")):
         with running_shop(checkout(version), postgres.url(database), redis_url) as shop:
             assert shop.client.get("/version").json() == {"version": version}
             assert postgres.execute("select version_num from alembic_version", database) == [(revision,)]

@@ -29,7 +29,7 @@ from tests.deployments.shop.processes import (
 )
 
 ROOT = Path(__file__).parents[3]
-GOOD = Visit(1.0, "GET", "/offers", 200, 41.0, "v1.2.0", None, None)
+GOOD = Visit(1.0, "GET", "/offers", 200, 41.0, "v2.0.0", None, None)
 REFUSED = replace(GOOD, status=401)
 FAILED = replace(GOOD, status=500)
 FAILED_ON_PURPOSE = replace(FAILED, fault="v1.3.0")
@@ -58,7 +58,7 @@ def test_visitors_keep_their_rate_and_their_mix(shop: Shop, tmp_path: Path) -> N
     assert 0.5 < sum(visit.route == "/offers" for visit in made) / len(made) < 0.85
     assert {visit.route for visit in made} == {"/offers", "/login", "/tasks", "/tasks/{id}"}
     assert {visit.status for visit in made} == {200, 201}
-    assert {visit.version for visit in made} == {"v1.2.0"}
+    assert {visit.version for visit in made} == {"v2.0.0"}
     assert failures_without_fault(made) == []
 
 
@@ -99,7 +99,7 @@ def test_visitors_come_before_the_service_and_stay(
     with visiting(tmp_path, f"http://127.0.0.1:{port}", rate=20):
         wait_until(lambda: any(visit.error for visit in read_visits(log)), "a visit without an answer")
         database_url = postgres.url(postgres.make_database())
-        with running_shop(checkout("v1.2.0"), database_url, redis_url, port):
+        with running_shop(checkout("v2.0.0"), database_url, redis_url, port):
             wait_until(lambda: any(visit.route == "/tasks" for visit in read_visits(log)), "a task visited")
 
 

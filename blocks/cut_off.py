@@ -1,0 +1,100 @@
+"""Run a program where there is no network but a loopback of its own.
+
+`python -P -m blocks.cut_off PORT COMMAND…` prints a port of 127.0.0.1, and passes on to the program's PORT what comes
+there. The program reaches files and the sockets that are files, nothing else. Linux only: it takes a network namespace.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from blocks.errors import BackstopError
+from blocks.postgres.child import Child, running
+
+_NEW_USERS, _NEW_NETWORK = 0x10000000, 0x40000000  # from <sched.h>: Python has them since 3.12
+_SET_FLAGS, _UP = 0x8914, 0x1  # from <linux/sockios.h> and <linux/if.h>
+_CHUNK = 65536
+
+
+class CannotCutOff(BackstopError):
+    """This machine does not let us."""
+
+    hint = "It takes Linux, and the right to make a network namespace."
+
+
+@contextmanager
+def cut_off(command: Sequence[str], port: int, variables: dict[str, str], folder: str) -> Iterator[tuple[str, Child]]:
+    """The program's URL from outside, and its process. It ends on the way out, or with us. Raises CannotCutOff."""
+    started = [sys.executable, "-P", "-m", "blocks.cut_off", str(port), *command]
+    with running(started, variables, output=subprocess.PIPE, folder=folder) as child:
+        assert child.process.stdout  # noqa: S101 (for mypy)
+        with child.process.stdout as output:
+            outside = output.readline().decode().strip()
+        if not outside.isdigit():
+            raise CannotCutOff(f"A program cannot be cut off from the network here: {child.read_complaint()[-200:]}")
+        yield f"http://127.0.0.1:{outside}", child
+
+
+def main(port: int, command: list[str]) -> None:
+    # Made before: a socket stays in the network that it was made in.
+    outside = socket.create_server(("127.0.0.1", 0))
+    try:
+        _enter_network_of_its_own()
+    except OSError as error:
+        sys.exit(str(error))
+    print(outside.getsockname()[1], flush=True)
+    # Its words go where complaints go: nobody reads the other pipe any more.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr) as program:
+        asyncio.run(_pass_on(outside, port, program))
+
+
+def _enter_network_of_its_own() -> None:
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_NETWORK if user == 0 else _NEW_NETWORK | _NEW_USERS) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    if user != 0:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sh22x", b"lo", _UP))
+
+
+async def _pass_on(outside: socket.socket, port: int, program: "subprocess.Popen[bytes]") -> None:
+    """Until the program ends."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+    async with await asyncio.start_server(connected, sock=outside):
+        await asyncio.to_thread(program.wait)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(_CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
