@@ -2,6 +2,7 @@
 
 import ast
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -81,10 +82,11 @@ class AlembicMigrations(CommandLineTool):
 
         Not `history --indicate-current`: that says nothing of a revision that it does not know.
         """
-        current = self._look(workspace, *self.command, "current").output
-        at = {line.split()[0] for line in current.splitlines() if line.strip()}
-        shown = self._look(workspace, *self.command, "history", "--verbose").output
-        found = [_revision(entry, at) for entry in re.split(r"^Rev: ", shown, flags=re.MULTILINE)[1:]]
+        with ThreadPoolExecutor() as both:  # each takes a second to start
+            current = both.submit(self._look, workspace, *self.command, "current")
+            shown = both.submit(self._look, workspace, *self.command, "history", "--verbose")
+        at = {line.split()[0] for line in current.result().output.splitlines() if line.strip()}
+        found = [_revision(entry, at) for entry in re.split(r"^Rev: ", shown.result().output, flags=re.MULTILINE)[1:]]
         return {one.id: one for one in reversed(found)}
 
     def _find_failed(self, answer: Answer, workspace: Workspace) -> str | None:
