@@ -1,5 +1,6 @@
 """Apply migrations to the live database, find out what they did, and take them back."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import psycopg
@@ -13,6 +14,7 @@ from blocks.errors import Refused
 from blocks.migrations.interface import MigrationFailed, MigrationStatus, Workspace
 from blocks.postgres.connection import connect
 from blocks.postgres.databases import require_database
+from blocks.postgres.lock_holders import wait_until_free
 from blocks.postgres.schema import Invalid, read_invalid, schema_change, schema_digest
 from tasks.ledger import current_run, effect, read_last_effect
 from tasks.live_database import live_name, restore_url
@@ -37,6 +39,8 @@ class MigrationBefore(BaseModel):
     way_back: bool
     """Whether it brought schema and rows back exactly."""
     added_columns: list[tuple[str, str]]
+    locks: dict[str, str]
+    """Table → what its lock stopped of others in the rehearsal."""
     may_connect: list[str]
     """Who could connect before anything was done; empty text: everybody."""
 
@@ -65,6 +69,7 @@ def migration_before(
         backup=backup,
         way_back=rehearsal.way_back.is_exact,
         added_columns=rehearsal.added_columns,
+        locks={table.table: table.stops for table in rehearsal.tables if table.stops != "nothing"},
         may_connect=sorted(may_connect),
     )
 
@@ -84,14 +89,7 @@ def apply_migrations(environment: Environment, workspace: Workspace, before: Mig
     """Raises MigrationFailed."""
     tool = tool_of(environment)
     with effect("apply migrations", **before.model_dump()):
-        for attempt in range(1, tool.lock_attempts + 1):
-            try:
-                tool.apply(workspace, tool.limits)
-                return
-            except MigrationFailed as error:
-                current_run().record("migration failed", attempt=attempt, lock=error.is_lock_timeout)
-                if not error.is_lock_timeout or attempt == tool.lock_attempts:
-                    raise
+        _with_lock_attempts(environment, before, lambda: tool.apply(workspace, tool.limits))
 
 
 # Repeating is safe: it only reads.
@@ -159,13 +157,7 @@ def revert_migrations(environment: Environment, workspace: Workspace, before: Mi
     """Raises MigrationFailed."""
     tool = tool_of(environment)
     with effect("revert migrations", revision=before.revision):
-        for attempt in range(1, tool.lock_attempts + 1):
-            try:
-                tool.revert(workspace, before.revision, tool.limits)
-                return
-            except MigrationFailed as error:
-                if not error.is_lock_timeout or attempt == tool.lock_attempts:
-                    raise
+        _with_lock_attempts(environment, before, lambda: tool.revert(workspace, before.revision, tool.limits))
 
 
 # Repeating is safe: what is struck out stays so.
@@ -195,6 +187,32 @@ def verify_schema_before(environment: Environment, before: MigrationBefore) -> N
     """Raises MigrationFailed where the schema is not the one of before."""
     if schema_digest(read_live_schema(environment)) != before.schema_sha256:
         raise MigrationFailed("The schema is not the one of before the migration.")
+
+
+def _with_lock_attempts(environment: Environment, before: MigrationBefore, change: Callable[[], None]) -> None:
+    """Make the change when its tables are free; once more, so often, only when it did not get a lock."""
+    tool = tool_of(environment)
+    for attempt in range(1, tool.lock_attempts + 1):
+        _wait_for_tables(environment, before)
+        try:
+            return change()
+        except MigrationFailed as error:
+            current_run().record("migration failed", attempt=attempt, lock=error.is_lock_timeout)
+            if not error.is_lock_timeout or attempt == tool.lock_attempts:
+                raise
+    return None
+
+
+def _wait_for_tables(environment: Environment, before: MigrationBefore) -> None:
+    """Raises MigrationFailed, naming whoever does not let go of one that the migration locks."""
+    seconds = tool_of(environment).patience_seconds
+    with connect(restore_url(environment), current_run().id, live_name(environment)) as connection:
+        holders = wait_until_free(connection, before.locks, seconds)
+    if holders:
+        raise MigrationFailed(
+            f"The migration did not begin: {'; '.join(map(str, holders[:3]))} for more than {seconds:g} s.",
+            "End that transaction, or start again when it is over.",
+        )
 
 
 def _read_invalid(environment: Environment) -> list[Invalid]:

@@ -95,7 +95,7 @@ def plan_migration(environment: Environment, version: str, commit: str, stop_wri
 
 def _plan(environment: Environment, workspace: Workspace, version: str, commit: str, stop_writes: str) -> MigrationPlan:
     tool = tool_of(environment)
-    status = tool.read_status(workspace)
+    status, live_schema = tool.read_status(workspace), read_live_schema(environment)
     lines = [
         Prerequisite.told("no migration half-applied", status.failed is None, "none", f"{status.failed} was begun")
     ]
@@ -111,7 +111,7 @@ def _plan(environment: Environment, workspace: Workspace, version: str, commit: 
         version=version,
         commit=commit,
         status=status,
-        live_schema_sha256=schema_digest(read_live_schema(environment)),
+        live_schema_sha256=schema_digest(live_schema),
         rehearsal=rehearsal,
         risks=risks,
         stops_writes=stops,

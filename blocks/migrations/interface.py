@@ -74,7 +74,12 @@ class MigrationTool(Part):
     record_table: ClassVar[str] = ""
     """Where the tool keeps what was applied, in whatever schema: no part of what the migrations make."""
 
-    lock_seconds: float = Field(5, gt=0, le=3600, description="Seconds that a statement may wait for a lock.")
+    patience_seconds: float = Field(
+        60, ge=0, le=86_400, description="Seconds to wait, without queueing, for transactions on a table to be locked."
+    )
+    lock_seconds: float = Field(
+        2, gt=0, le=3600, description="Seconds that a statement may wait for a lock: others wait behind it."
+    )
     lock_attempts: int = Field(3, ge=1, le=20, description="How often it is tried when a lock was not to be had.")
     statement_seconds: float = Field(600, gt=0, le=86_400, description="Seconds that one statement may take.")
     blocking_seconds: float = Field(

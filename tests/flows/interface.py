@@ -39,3 +39,8 @@ class Interface:
         wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
         found = self._client.post("/artifacts/filter", json=wanted).json()
         return {artifact["key"]: str(artifact["data"]) for artifact in found}
+
+    def progress(self, run_id: str) -> list[str]:
+        """What the run's progress bars say."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["progress"]}}}
+        return [str(artifact["description"]) for artifact in self._client.post("/artifacts/filter", json=wanted).json()]

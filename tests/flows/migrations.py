@@ -49,7 +49,13 @@ def write_environment(folder: Path, migrations: Migrations) -> Path:
     content = yaml.safe_load(STAGING.read_text())
     content["environment"] = ENVIRONMENT
     content["source"] = {"type": "git", "folder": str(migrations.repository)}
-    content["migrations"] = {"type": "sql", "folder": FOLDER, "lock_seconds": 0.5, "lock_attempts": 2}
+    content["migrations"] = {
+        "type": "sql",
+        "folder": FOLDER,
+        "patience_seconds": 1,
+        "lock_seconds": 0.5,
+        "lock_attempts": 2,
+    }
     path = folder / f"{ENVIRONMENT}.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

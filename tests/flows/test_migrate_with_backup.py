@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
+from tests.flows.interface import Interface
 from tests.flows.migrations import ENVIRONMENT, Migrations, clone_for, write_environment
-from tests.flows.records import Records
+from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import Runner, running_procedures
 from tests.flows.shop_database import NAME, ShopDatabase
 from tests.flows.writers import Writers
@@ -19,6 +20,7 @@ VERSION = "v9.0.0"
 ADD = "ALTER TABLE tasks ADD COLUMN place text;"
 DROP = "ALTER TABLE tasks DROP COLUMN place;"
 SHORT = "ALTER TABLE tasks ADD CONSTRAINT short CHECK (length(title) < 100);"
+SLEEPS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 LONG_TITLE = "x" * 150
 NO_WAY_BACK = "UPDATE tasks SET title = upper(title);"
 ONLY_LIVE = """
@@ -144,15 +146,48 @@ def test_what_fails_only_on_live_data_leaves_nothing(
     records.assert_settled(ENVIRONMENT)
 
 
-def test_a_lock_that_is_not_to_be_had_is_waited_for_a_bounded_time(
+def test_a_table_that_somebody_holds_for_long_is_waited_for_with_nobody_queueing_behind(
     shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
 ) -> None:
-    with shop.connect() as connection, connection.transaction():
-        connection.execute("SELECT count(*) FROM tasks")  # a long report holds the table
-        result = migrate(runner, migrations.commit("place", ADD, DROP))
+    commit, oid = migrations.commit("place", ADD, DROP), shop.read().oid
+    with Writers(shop.stack.layout.database_url(NAME), 2) as writers, shop.connect() as connection:
+        with connection.transaction():
+            connection.execute("SELECT count(*) FROM tasks")  # a long report
+            runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit)
+            eventually(lambda: waits_for_tables(shop), RUN_SECONDS)
+            before = len(writers.acknowledged(oid))
+            eventually(lambda: len(writers.acknowledged(oid)) > before + 4)
+            result = runner.result()
+        assert writers.errors == 0
     assert result["ending"] == "Rolled back", result["message"]
-    assert "lock timeout" in result["message"]
-    assert len(records.events(result["run"], "migration failed")) == 2
+    assert "public.tasks is held by" in result["message"]
+    assert records.events(result["run"], "migration failed") == []
+    assert "place" not in columns(shop)
+
+
+def waits_for_tables(shop: ShopDatabase) -> bool:
+    """A run does: it looks at the locks again and again."""
+    return (
+        shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%virtualtransaction%' AND pid <> pg_backend_pid()")
+        != []
+    )
+
+
+def test_a_lock_that_is_not_to_be_had_is_tried_for_a_bounded_time(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    """Somebody takes the second table when the migration has begun."""
+    up = f"{ADD} SELECT pg_sleep(1.5); ALTER TABLE offers ADD COLUMN place text;"
+    commit = migrations.commit("two", up, f"{DROP} ALTER TABLE offers DROP COLUMN place;")
+    with shop.connect() as connection:
+        runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="no")
+        eventually(lambda: shop.ask(SLEEPS) != [], RUN_SECONDS)
+        with connection.transaction():
+            connection.execute("SELECT count(*) FROM offers")
+            result = runner.result()
+    assert result["ending"] == "Rolled back", result["message"]
+    assert [event["lock"] for event in records.events(result["run"], "migration failed")] == [True]
+    assert "public.offers is held by" in result["message"]
     assert "place" not in columns(shop)
 
 
@@ -230,6 +265,48 @@ def test_an_index_that_a_concurrent_build_left_invalid_is_dropped(
     result = migrate(runner, migrations.commit("unique", up, "DROP INDEX one_title;"))
     assert result["ending"] == "Rolled back", result["message"]
     assert shop.ask("SELECT 1 FROM pg_class WHERE relname = 'one_title'") == []
+
+
+def test_what_somebody_migrates_during_the_rehearsal_is_refused(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records, interface: Interface
+) -> None:
+    earlier, commit = records.newest_run(ENVIRONMENT), migrations.commit("place", f"{ADD} SELECT pg_sleep(2);", DROP)
+    runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit)
+    wait_until_rehearsing(earlier, records, interface)
+    shop.ask("ALTER TABLE tasks ADD COLUMN place text")
+    result = runner.result()
+    assert result["ending"] == "Refused", result["message"]
+    assert "somebody has migrated it" in result["message"]
+
+
+def test_with_the_store_away_nothing_is_changed(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records, interface: Interface
+) -> None:
+    """It goes away when the rehearsal has what it needs."""
+    store, aside = shop.stack.state.folder / "backups", shop.stack.state.folder / "backups-away"
+    earlier, may_connect = records.newest_run(ENVIRONMENT), shop.read().may_connect
+    commit = migrations.commit("place", f"{ADD} SELECT pg_sleep(2);", DROP)
+    runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="yes")
+    wait_until_rehearsing(earlier, records, interface)
+    store.rename(aside)
+    store.write_text("no folder")
+    try:
+        result = runner.result()
+    finally:
+        store.unlink()
+        aside.rename(store)
+    assert result["ending"] == "Rolled back", result["message"]
+    assert "apply migrations" not in records.effects(result["run"])
+    assert shop.read().may_connect == may_connect
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
+def wait_until_rehearsing(earlier: str, records: Records, interface: Interface) -> None:
+    """Until a newer run than `earlier` has the backup restored, and applies the migration there."""
+    eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
+    run_id = records.newest_run(ENVIRONMENT)
+    eventually(lambda: any("for the rehearsal: done" in told for told in interface.progress(run_id)), RUN_SECONDS)
 
 
 def test_killed_while_it_is_applied_all_is_as_before(
