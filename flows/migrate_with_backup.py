@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused
 from blocks.migrations.interface import Workspace
+from blocks.postgres.connection import with_database
 from blocks.postgres.schema import schema_digest
 from flows.guards.armed import armed
 from flows.guards.lock import locked
@@ -22,6 +23,7 @@ from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writ
 from tasks.backup import plan_backup, write_backup
 from tasks.health import verify_answers, verify_service
 from tasks.ledger import current_run, phase
+from tasks.live_database import restore_url
 from tasks.migration import (
     MigrationBefore,
     Way,
@@ -128,13 +130,13 @@ def migrated(environment: Environment, plan: MigrationPlan) -> Iterator[None]:
         _confirm_unchanged(environment, workspace, plan)
         announce(environment, f"Migrating {plan.environment} to {plan.version}", f"Writes: {plan.why}.")
         live = read_live_database(environment)
+        planned = plan_backup(environment, f"before {plan.version}", schema_only=False)
         with _writes_resumed_on_failure(plan, live.oid, live.may_connect):
             if plan.stops_writes:
                 with phase("stop writes"):
                     stop_writes(environment, live.oid)
-            with phase("back up"):
-                planned = plan_backup(environment, f"before {plan.version}", schema_only=False)
-                backup = write_backup(environment, planned)
+            with phase("back up"):  # as the restoring role: with writes stopped, nobody else can connect
+                backup = write_backup(environment, planned, with_database(restore_url(environment), live.name))
             schema_before = read_live_schema(environment)
             before = migration_before(plan, backup.id, environment, live.may_connect)
             with armed(roll_back_migration, f"the schema of {live.name}", before=before.model_dump()):

@@ -19,7 +19,7 @@ from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused, Unreachable
 from blocks.evidence import Evidence
 from blocks.manifest import Manifest, Member, Piece, new_id
-from blocks.postgres.connection import connect, libpq_environment
+from blocks.postgres.connection import connect, libpq_environment, read_conninfo
 from blocks.postgres.dump import JOBS
 from blocks.postgres.programs import Programs, find_programs_for
 from blocks.postgres.snapshot import Snapshot, open_snapshot
@@ -147,7 +147,7 @@ def publish_backup_plan(plan: BackupPlan) -> None:
 def write_backup(environment: Environment, plan: BackupPlan, url: str = "") -> Manifest:
     """Dump, seal and store the database, then the manifest. Raises BackstopError; then there is no backup.
 
-    `url`: another database than the environment's, that holds what its data shall be.
+    `url`: another login than the backup's own, or another database, that holds what the environment's data shall be.
     """
     began, url = time.monotonic(), url or backup_url(environment)
     progress = TransferProgress(f"Backing up {plan.environment}", plan.expected_bytes)
@@ -161,7 +161,7 @@ def write_backup(environment: Environment, plan: BackupPlan, url: str = "") -> M
         # No effect yet: without its manifest, what is written is no backup, and is swept.
         sequences = snapshot.read_sequences()  # before the dump: other than rows, they go on meanwhile
         revision = _read_revision(environment, snapshot)
-        own = url == backup_url(environment)
+        own = _address(url) == _address(backup_url(environment))
         globals_ = _write_globals(programs, url, store_of(environment), folder, seal) if own else None
         source = Source(url, programs)
         dump_into(sink, source, snapshot, plan.schema_only, lambda: progress.show(sink.bytes_read))
@@ -232,6 +232,12 @@ def _write_manifest(store: Store, folder: str, manifest: Manifest) -> None:
         raise Unreachable(error.message, hint) from None
     Evidence.from_surroundings().write_once(evidence_name(manifest), digest)
     current_run().record("backup complete", backup=manifest.id, manifest_sha256=digest)
+
+
+def _address(url: str) -> list[str | None]:
+    """Which database of which server, whoever logs in."""
+    conninfo = read_conninfo(url)
+    return [conninfo.get(part) for part in ("host", "hostaddr", "port", "dbname")]
 
 
 def _write_globals(programs: Programs, url: str, store: Store, folder: str, seal: Seal) -> Piece | None:
