@@ -27,6 +27,7 @@ class Capability(StrEnum):
     STOP = "stop a release"
     SCALE = "change the number of replicas"
     READ_VARIABLES = "read variables back"
+    MAINTENANCE = "answer visitors for the service while it is in maintenance"
 
 
 class Release(BaseModel):
@@ -100,6 +101,17 @@ class Platform(Part):
     @abstractmethod
     def scale_release(self, release_id: str, replicas: int) -> None:
         """Bring the release to that many replicas (1 or more); a stopped one is started."""
+
+    @abstractmethod
+    def read_maintenance(self) -> str:
+        """For whom the service is in maintenance; empty when it is in service."""
+
+    @abstractmethod
+    def set_maintenance(self, by: str) -> None:
+        """Answer visitors with 503 and Retry-After in the service's place, on behalf of `by`; empty: serve them again.
+
+        Requests under way finish. A release's own address answers on. Repeating it changes nothing.
+        """
 
     @abstractmethod
     def read_variables(self) -> dict[str, str]:

@@ -57,6 +57,12 @@ class SandboxPlatform(Platform):
     def scale_release(self, release_id: str, replicas: int) -> None:
         self._call("POST", f"{_path(release_id)}/scale", json={"replicas": replicas})
 
+    def read_maintenance(self) -> str:
+        return _parsed(str, self._call("GET", "/maintenance"), "by")
+
+    def set_maintenance(self, by: str) -> None:
+        self._call("PUT", "/maintenance", json={"by": by})
+
     def read_variables(self) -> dict[str, str]:
         return _parsed(dict[str, str], self._call("GET", "/variables"), "variables")
 

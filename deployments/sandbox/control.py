@@ -6,6 +6,7 @@ POST /releases/{id}/scale {replicas}                      POST /releases/{id}/st
 GET  /releases/{id}/logs?lines= GET  /disk
 GET  /traffic   PUT /traffic {split}
 GET  /variables PUT /variables {variables}
+GET  /maintenance  PUT /maintenance {by}
 
 A refusal is {"error": message} with 401, 404, 409, 413 or 422.
 """
@@ -73,6 +74,11 @@ class Variables(_Body):
     variables: dict[Name, Value]
 
 
+class Maintenance(_Body):
+    by: str = Field(max_length=100, pattern="^[A-Za-z0-9._:-]*$")
+    """Whoever wants visitors refused; empty: nobody."""
+
+
 class Control:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -130,6 +136,13 @@ class Control:
         await self._sandbox.set_variables(variables)
         return await self.read_variables(request)
 
+    async def read_maintenance(self, request: Request) -> Response:
+        return JSONResponse({"by": self._sandbox.state.maintenance})
+
+    async def set_maintenance(self, request: Request) -> Response:
+        await self._sandbox.set_maintenance((await _read(request, Maintenance)).by)
+        return await self.read_maintenance(request)
+
     def _shown(self, release: Release) -> dict[str, object]:
         backends = [Backend(release.id, replica.port) for replica in release.replicas]
         ready = sum(replica.ready for replica in release.replicas)
@@ -167,6 +180,8 @@ def control_api(control: Control, token: str) -> ASGIApp:
         ("PUT", "/traffic", control.shift_traffic),
         ("GET", "/variables", control.read_variables),
         ("PUT", "/variables", control.set_variables),
+        ("GET", "/maintenance", control.read_maintenance),
+        ("PUT", "/maintenance", control.set_maintenance),
     ]
     app = Starlette(
         routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in routes],

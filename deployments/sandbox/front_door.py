@@ -25,6 +25,8 @@ _HOP_BY_HOP = frozenset(
     b" te trailer transfer-encoding upgrade".split()
 )
 _ANSWERED_HERE = frozenset([b"expect", b"x-forwarded-for", b"x-release"])
+_IN_MAINTENANCE = (503, "in maintenance: please come back in a moment")
+_COME_BACK_SECONDS = 30
 _NO_TRAFFIC = (503, "no release has traffic")
 _UNREACHABLE = (502, "no release with traffic can be reached")
 _CONNECT_WITHIN = 2.0
@@ -42,6 +44,11 @@ class FrontDoor:
         self._timeouts = httpx.Timeout(answer_timeout, connect=_CONNECT_WITHIN).as_dict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._routes.in_maintenance:
+            refusal = _refusal(*_IN_MAINTENANCE)
+            refusal.headers["Retry-After"] = str(_COME_BACK_SECONDS)
+            await refusal(scope, receive, send)
+            return
         for backend in self._routes.next():
             with self._routes.counted(backend):
                 try:
@@ -49,8 +56,8 @@ class FrontDoor:
                     return
                 except (httpx.ConnectError, httpx.ConnectTimeout):
                     continue  # nothing was sent, so another replica may have it
-        refusal = _UNREACHABLE if self._routes.has_traffic else _NO_TRAFFIC
-        await _refusal(*refusal)(scope, receive, send)
+        reason = _UNREACHABLE if self._routes.has_traffic else _NO_TRAFFIC
+        await _refusal(*reason)(scope, receive, send)
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -29,6 +29,8 @@ class Rotation:
 
 class Routes:
     def __init__(self, split: dict[str, int]) -> None:
+        self.in_maintenance = False
+        """Nobody is let in."""
         self._rotation = Rotation(split)
         self._ports: dict[str, deque[int]] = {}
         self._under_way: Counter[Backend] = Counter()

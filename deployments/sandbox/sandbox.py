@@ -26,6 +26,7 @@ class Sandbox:
         self.store = Store(folder)
         self.state = self.store.state
         self.routes = Routes(self.state.traffic)
+        self.routes.in_maintenance = bool(self.state.maintenance)
         self._client = httpx.AsyncClient(timeout=2, trust_env=False)
         self._keepers: dict[str, Keeper] = {}
         self._changing = asyncio.Lock()
@@ -118,6 +119,11 @@ class Sandbox:
                     raise Refusal(409, f"release {release_id} is {state}, not running")
             await self.store.change(traffic=dict(split))
             self.routes.shift(self.state.traffic)
+
+    async def set_maintenance(self, by: str) -> None:
+        async with self._changing:
+            await self.store.change(maintenance=by)
+            self.routes.in_maintenance = bool(by)
 
     async def set_variables(self, variables: dict[str, str]) -> None:
         async with self._changing:

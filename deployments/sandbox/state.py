@@ -52,6 +52,8 @@ class State(BaseModel):
     releases: dict[str, Release] = Field(default_factory=dict)
     traffic: dict[str, int] = Field(default_factory=dict)
     variables: dict[str, str] = Field(default_factory=dict)
+    maintenance: str = ""
+    """On whose behalf visitors are refused; empty: on nobody's."""
 
 
 class Store:

@@ -70,6 +70,8 @@ CALLS: dict[str, Callable[[Platform], object]] = {
     "shift_traffic": lambda platform: platform.shift_traffic({"some-release": 100}),
     "stop_release": lambda platform: platform.stop_release("some-release"),
     "scale_release": lambda platform: platform.scale_release("some-release", 2),
+    "read_maintenance": lambda platform: platform.read_maintenance(),
+    "set_maintenance": lambda platform: platform.set_maintenance(""),
     "read_variables": lambda platform: platform.read_variables(),
     "set_variables": lambda platform: platform.set_variables({}),
 }
@@ -273,6 +275,21 @@ class PlatformContract:
         assert subject.read(release.id) == release
 
     # Variables
+
+    def test_in_maintenance_visitors_are_refused_and_the_release_answers_on(self, subject: Subject) -> None:
+        subject.can(Capability.MAINTENANCE)
+        release = subject.start(subject.good)
+        subject.platform.shift_traffic({release.id: 100})
+        assert subject.platform.read_maintenance() == ""
+        for _ in range(2):
+            subject.platform.set_maintenance("run-1")
+            assert subject.platform.read_maintenance() == "run-1"
+            refused = _client.get(subject.address)
+            assert (refused.status_code, int(refused.headers["Retry-After"]) > 0) == (503, True)
+            assert ask(release) == subject.good.version
+        for _ in range(2):
+            subject.platform.set_maintenance("")
+            assert subject.visit() == subject.good.version
 
     def test_variables_are_replaced_and_read_back(self, subject: Subject) -> None:
         subject.can(Capability.READ_VARIABLES)

@@ -28,6 +28,7 @@ class TestDeath:
         split = {old.id: 90, new.id: 10}
         own.platform.shift_traffic(split)
         own.platform.set_variables({"KEPT": "yes"})
+        own.platform.set_maintenance("run-1")
         before = own.platform.read_releases(), pids(own)
 
         own.kill()
@@ -37,6 +38,8 @@ class TestDeath:
         assert (own.platform.read_releases(), pids(own)) == before
         assert own.platform.read_traffic() == split
         assert own.platform.read_variables() == {"KEPT": "yes"}
+        assert (own.platform.read_maintenance(), httpx.get(own.front).status_code) == ("run-1", 503)
+        own.platform.set_maintenance("")
         visited = [httpx.get(own.front).headers["X-Release"] for _ in range(10)]
         assert visited.count(new.id) == 1
         own.platform.shift_traffic({old.id: 100})
