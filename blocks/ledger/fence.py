@@ -18,6 +18,8 @@ from blocks.ledger.connection import Connection, Row
 
 BEAT_SECONDS = 1.0
 RELEASE_SECONDS = 10
+NAMING_SECONDS = 2
+"""How long one that has the lock may take to write down who it is, for whoever is refused to be told."""
 SILENT_SECONDS = 15
 """A holder that has not beaten for this long is stopped or cut off: its session is ended."""
 
@@ -42,8 +44,9 @@ class Fence:
         while not self._try_lock():
             if self._evict_silent_holder():
                 patience = max(patience, RELEASE_SECONDS)
-            if time.monotonic() - began >= patience:
-                raise EnvironmentBusy(*_describe(self.environment, read_holder(self.connection, self.environment)))
+            holder = read_holder(self.connection, self.environment)
+            if time.monotonic() - began >= (patience if holder else max(patience, NAMING_SECONDS)):
+                raise EnvironmentBusy(*_describe(self.environment, holder))
             time.sleep(0.1)
         if not leftovers:
             self._refuse_leftovers()

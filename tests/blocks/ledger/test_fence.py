@@ -9,7 +9,7 @@ import pytest
 
 from blocks.errors import BackstopError, EnvironmentBusy, FenceLost
 from blocks.ledger import fence
-from blocks.ledger.fence import Fence, ask_to_leave, read_holder
+from blocks.ledger.fence import Fence, ask_to_leave, lock_key, read_holder
 from tests.blocks.ledger.conftest import Connect
 from tests.blocks.ledger.holder import holding
 from tests.blocks.platforms.waiting import eventually
@@ -34,21 +34,35 @@ def test_environments_do_not_exclude_each_other(connect: Connect) -> None:
         Fence(connect("run-1"), environment, "run-1").take()
 
 
-def test_of_many_at_once_one_gets_it(connect: Connect) -> None:
+def test_of_many_at_once_one_gets_it_and_the_others_are_told_who(connect: Connect) -> None:
     many = 6
     fences = [Fence(connect(f"run-{number}"), "shop", f"run-{number}") for number in range(many)]
     start = Barrier(many)
 
-    def take(fence: Fence) -> bool:
+    def take(fence: Fence) -> str:
         start.wait()
         try:
             fence.take()
-        except EnvironmentBusy:
-            return False
-        return True
+        except EnvironmentBusy as refusal:
+            return refusal.message
+        return ""
 
     with ThreadPoolExecutor(many) as threads:
-        assert sum(threads.map(take, fences)) == 1
+        refusals = list(threads.map(take, fences))
+    holder = fences[refusals.index("")].run_id
+    assert [f"(run {holder})" in told for told in refusals if told] == [True] * (many - 1), refusals
+
+
+def test_one_who_is_about_to_write_its_name_down_is_waited_for(connect: Connect) -> None:
+    first, second = Fence(connect("run-1"), "shop", "run-1"), Fence(connect("run-2"), "shop", "run-2")
+    first.connection.execute("SELECT pg_advisory_lock(%s)", [lock_key("shop")])
+    asks = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%FROM holder%%'"
+    with ThreadPoolExecutor(1) as thread:
+        refused = thread.submit(second.take)
+        eventually(lambda: first.connection.execute(asks, [second.connection.info.backend_pid]).fetchone())
+        first.take()
+        with pytest.raises(EnvironmentBusy, match="held by deploy \\(run run-1\\)"):
+            refused.result()
 
 
 def test_a_released_one_is_free_and_its_row_says_so(connect: Connect) -> None:
