@@ -41,6 +41,8 @@ from tasks.restore_switch import (
     is_switched,
     point_application,
     read_live_oid,
+    require_as_planned,
+    require_same_live,
     switch_before,
 )
 from tasks.writes import open_database, stop_writes
@@ -74,6 +76,7 @@ def restore_and_verify(
     require_accepted(plan.losses, accept_loss, plan.backup.taken_at)
 
     with locked(environment):
+        require_as_planned(environment, plan)
         announce(environment, f"Restoring {plan.backup.id} into {plan.environment}", "The service is down meanwhile.")
         before, left = restore_as_planned(environment, plan, accept_loss)
     with phase("smoke"):
@@ -147,6 +150,7 @@ def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss:
                 verify_restored(environment, plan)
             with phase("settings and statistics"):
                 left = carry_over_settings(environment, plan)
+            require_same_live(environment, plan)
             before = switch_before(environment, plan, created)
             with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
                 with phase("switch"):

@@ -61,6 +61,28 @@ def switch_before(environment: Environment, plan: RestorePlan, created: Database
     )
 
 
+def require_as_planned(environment: Environment, plan: RestorePlan) -> None:
+    """Under the lock, before any change. Raises Refused when the live database changed since the plan was made."""
+    with connect_as_restorer(environment) as connection:
+        live = read_database(connection, live_name(environment))
+    again = "Start this restore again: it makes a new plan. Nothing was changed."
+    if (live.oid if live else 0) != plan.live.oid:
+        raise Refused(f"In {plan.environment} another database is live than when this restore was planned.", again)
+    if live and live.may_connect != plan.live.may_connect:
+        raise Refused(f"In {plan.environment} others may connect than when this restore was planned.", again)
+
+
+def require_same_live(environment: Environment, plan: RestorePlan) -> None:
+    """Raises SomebodyElseChangedIt when another database has become live while this one was restored."""
+    oid = read_live_oid(environment)
+    if oid != plan.live.oid:
+        raise SomebodyElseChangedIt(
+            f"The live database is {oid or 'gone'} now. When this restore was planned it was"
+            f" {plan.live.oid or 'gone'}.",
+            "It was left as it is. Look who restored or renamed it, then start this restore again.",
+        )
+
+
 def find_last_switch(environment: Environment) -> SwitchBefore:
     """As the audit trail tells it. Raises Refused where no restore ever switched the databases of this environment."""
     found = read_last_effect(current_run(), "switch databases", "effect done")
