@@ -40,6 +40,13 @@ class Records:
         rows = self._rows("SELECT id FROM run WHERE environment = %s ORDER BY started_at DESC LIMIT 1", environment)
         return str(rows[0]["id"]) if rows else ""
 
+    def runs_of(self, procedure: str) -> list[str]:
+        """The ids of all its runs, in whatever environment, oldest first."""
+        return [
+            str(row["id"])
+            for row in self._rows("SELECT id FROM run WHERE procedure = %s ORDER BY started_at", procedure)
+        ]
+
     def events(self, run_id: str, event: str) -> list[dict[str, Any]]:
         """The details of the run's events of that name, oldest first."""
         rows = self._rows("SELECT detail FROM audit WHERE run_id = %s AND event = %s ORDER BY sequence", run_id, event)

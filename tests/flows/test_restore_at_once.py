@@ -36,12 +36,12 @@ def backup(stack: RunningStack, shared_backup: str) -> str:
     return shared_backup
 
 
-@pytest.fixture
-def runners(stack: RunningStack, backup: str) -> Iterator[list[Runner]]:
+@pytest.fixture(scope="module")
+def runners(shared_stack: RunningStack, shared_backup: str) -> Iterator[list[Runner]]:
     """Two that have run something already, so that nothing but the procedure takes time."""
-    with running_procedures(stack) as one, running_procedures(stack) as other:
+    with running_procedures(shared_stack) as one, running_procedures(shared_stack) as other:
         for runner in (one, other):
-            runner.begin("restore-and-verify", ENVIRONMENT, backup=backup, plan_only=True)
+            runner.begin("restore-and-verify", ENVIRONMENT, backup=shared_backup, plan_only=True)
         assert [runner.result()["ending"] for runner in (one, other)] == ["Done", "Done"]
         yield [one, other]
 

@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployments.cli.offline import Offline
+from tests.flows.shop_database import ShopDatabase
+from tests.running_stack import RunningStack
+
+
+@pytest.fixture
+def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
+    shop = ShopDatabase(stack)
+    yield shop
+    shop.drop_others()
+
+
+@pytest.fixture
+def offline(stack: RunningStack, tmp_path: Path) -> Iterator[Offline]:
+    """With a folder of its own; whatever it started is ended."""
+    offline = Offline(stack, tmp_path / "journal")
+    yield offline
+    offline.stack.run("down", "--purge")
