@@ -46,13 +46,19 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if not arguments.file.is_file():
         raise Refused(f"There is no file {arguments.file}.", "Name the environment's file. Nothing was changed.")
-    state = _state(arguments.journal)
+    state, ended = _state(arguments.journal), False
+    again = f"BACKSTOP_STATE={state.folder} backstop up --bare"
     try:
-        return _follow(arguments, _bring_up(state, arguments.file))
+        code = _follow(arguments, _bring_up(state, arguments.file))
+        ended = True
+        return code
     finally:
         with state.locked(waiting=say_waiting), shown_progress() as progress:
             bring_down(state, progress)
-        print(f"Its audit trail: BACKSTOP_STATE={state.folder} backstop up --bare, then backstop audit.")
+        if not ended:
+            print(f"The restore was not followed to its end. What it left is put back by: {again}, with the same")
+            print("variables set as for this command.")
+        print(f"Its audit trail: {again}, then backstop audit.")
 
 
 def _state(journal: Path | None) -> State:

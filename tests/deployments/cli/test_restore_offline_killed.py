@@ -1,7 +1,8 @@
 """A restore without ledger and Prefect that dies in its middle is put back by what the page says to run then."""
 
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -11,6 +12,9 @@ from tests.blocks.platforms.waiting import eventually
 from tests.deployments.cli.offline import SECONDS, Offline
 from tests.flows.records import Records
 from tests.flows.shop_database import ENVIRONMENT, NAME, ShopDatabase
+
+End = Callable[["subprocess.Popen[str]", Offline], None]
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -32,13 +36,24 @@ def backup(shop: ShopDatabase) -> str:
     return made
 
 
-def test_its_machine_dies_and_up_puts_all_back(shop: ShopDatabase, offline: Offline, backup: str) -> None:
+def kill_all(command: "subprocess.Popen[str]", offline: Offline) -> None:
+    for process in [psutil.Process(command.pid), *offline.processes()]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def interrupt(command: "subprocess.Popen[str]", offline: Offline) -> None:
+    command.send_signal(signal.SIGINT)
+    output, _ = command.communicate(timeout=SECONDS)
+    assert f"put back by: BACKSTOP_STATE={offline.stack.folder} backstop up --bare" in output
+
+
+@pytest.mark.parametrize("end", [kill_all, interrupt], ids=["its machine dies", "interrupted"])
+def test_up_puts_all_back(shop: ShopDatabase, offline: Offline, backup: str, end: End) -> None:
     before, rows = shop.read(), shop.rows()
     with in_its_middle(shop, offline, backup) as command:
-        for process in [psutil.Process(command.pid), *offline.processes()]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-    assert shop.read().may_connect == {"shop_restore"}, "killed while nobody could write"
+        end(command, offline)
+    assert shop.read().may_connect == {"shop_restore"}, "it ended while nobody could write"
     assert len(shop.others()) == 1
 
     offline.run("up", "--bare")
@@ -56,8 +71,8 @@ def test_its_machine_dies_and_up_puts_all_back(shop: ShopDatabase, offline: Offl
     assert "The trail is whole" in offline.run("audit", "--verify")
 
 
-@pytest.mark.drill
 def test_only_the_command_dies_and_the_restore_goes_on(shop: ShopDatabase, offline: Offline, backup: str) -> None:
+    tasks = shop.rows()["tasks"]
     with in_its_middle(shop, offline, backup) as command:
         command.kill()
 
@@ -66,12 +81,11 @@ def test_only_the_command_dies_and_the_restore_goes_on(shop: ShopDatabase, offli
     records = Records(offline.stack)
     (run_id,) = records.runs_of("restore-and-verify")
     assert records.wait_for_ending(run_id)["ending"] == "Done"
-    assert "written since" not in str(shop.rows()["tasks"])
+    assert shop.rows()["tasks"] == tasks[:-1], "all but the one that was written since"
     assert shop.service_answers()
     records.assert_settled(ENVIRONMENT)
 
 
-@pytest.mark.drill
 def test_only_its_run_dies_and_the_command_tells_how_it_was_put_back(
     shop: ShopDatabase, offline: Offline, backup: str
 ) -> None:
