@@ -7,6 +7,7 @@ BENCHMARKS = {
     "false_rollbacks": "how often a good release is rolled back, and how fast a bad one is found (4 minutes)",
     "orchestration": "what a deploy by a flow costs beside one by a script (3 minutes)",
     "backups": "backup, proof and restore of a gigabyte beside the runbooks' commands (15 minutes)",
+    "migration": "a migration with rehearsal and backup beside the bare command, and what visitors notice (3 minutes)",
     "rollback": "how long a bad release keeps its traffic, on a real stack (8 minutes)",
 }
 
