@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
-from tests.drills.migrating import ADD, DROP, NAME, TIDY, VERSION, State, nothing_lost, prepare
+from tests.drills.migrating import ADD, DROP, TIDY, VERSION, State, nothing_lost, prepare
 from tests.flows.migrations import ENVIRONMENT, Migrations
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import running_procedures
-from tests.flows.shop_database import ShopDatabase
+from tests.flows.shop_database import NAME, ShopDatabase
 from tests.running_stack import RunningStack
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(240)]
