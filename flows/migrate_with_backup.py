@@ -21,7 +21,7 @@ from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writes
 from tasks.backup import plan_backup, write_backup
-from tasks.health import verify_answers, verify_service
+from tasks.health import verify_answers, verify_release, verify_service
 from tasks.ledger import current_run, phase
 from tasks.live_database import restore_url
 from tasks.migration import (
@@ -50,8 +50,9 @@ from tasks.notice import announce
 from tasks.restore_plan import for_those_before, plan_restore
 from tasks.restore_plan import require_possible as require_restorable
 from tasks.server_session import read_live_database
+from tasks.traffic import read_main_release
 from tasks.version import MOST_CHARACTERS, PATTERN, check_version
-from tasks.writes import open_database, stop_writes
+from tasks.writes import enter_maintenance, leave_maintenance, open_database, stop_writes
 
 Version = Annotated[
     str,
@@ -119,6 +120,7 @@ def roll_back_migration(
         if status.failed and way.how in ("nothing", "drop invalid indexes"):
             mark_rolled_back(environment, workspace, status.failed)
         open_database(environment, read_live_database(environment).oid, before.may_connect)
+        leave_maintenance(environment)
         verify_answers(environment.service)
     return f"The migration to {before.version} was taken back ({way.how}: {way.why})."
 
@@ -134,9 +136,10 @@ def migrated(environment: Environment, plan: MigrationPlan) -> Iterator[None]:
         with _writes_resumed_on_failure(plan, live.oid, live.may_connect):
             if plan.stops_writes:
                 with phase("stop writes"):
+                    enter_maintenance(environment)
                     stop_writes(environment, live.oid)
-            with phase("back up"):  # as the restoring role: with writes stopped, nobody else can connect
-                backup = write_backup(environment, planned, with_database(restore_url(environment), live.name))
+            with phase("back up"):
+                backup = write_backup(environment, planned, _url_for_backup(environment, plan, live.name))
             schema_before = read_live_schema(environment)
             before = migration_before(plan, backup.id, environment, live.may_connect)
             with armed(roll_back_migration, f"the schema of {live.name}", before=before.model_dump()):
@@ -146,8 +149,22 @@ def migrated(environment: Environment, plan: MigrationPlan) -> Iterator[None]:
                     verify_migrated(environment, workspace, plan, before, schema_before)
                 open_database(environment, live.oid, sorted(live.may_connect))
                 with phase("smoke"):
-                    verify_service(environment.service)
+                    _smoke(environment, plan)
                 yield
+
+
+def _url_for_backup(environment: Environment, plan: MigrationPlan, name: str) -> str:
+    """With writes stopped, nobody but the restoring role can connect. Empty: the backup's own."""
+    return with_database(restore_url(environment), name) if plan.stops_writes else ""
+
+
+def _smoke(environment: Environment, plan: MigrationPlan) -> None:
+    """Where writes were stopped, first at the release's own address: visitors are not let in yet."""
+    release = read_main_release(environment.platform)
+    if plan.stops_writes and release and release.url:
+        verify_release(environment.service, release)
+    leave_maintenance(environment)
+    verify_service(environment.service)
 
 
 def _writes_resumed_on_failure(plan: MigrationPlan, oid: int, may_connect: set[str]) -> AbstractContextManager[None]:

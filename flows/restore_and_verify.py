@@ -45,7 +45,7 @@ from tasks.restore_switch import (
     require_same_live,
     switch_before,
 )
-from tasks.writes import open_database, stop_writes
+from tasks.writes import enter_maintenance, leave_maintenance, open_database, stop_writes
 
 Which = Annotated[str, Field(max_length=64, description="Id of the backup; `latest` for the newest proven one.")]
 At = Annotated[str, Field(max_length=40, description="Newest proven backup not after this time, as 2026-11-21T02:00Z.")]
@@ -102,6 +102,7 @@ def undo_restore(
             access = {"oid": before.new_oid, "may_connect": before.may_connect}
             with armed(resume_writes, f"access to {before.restored}", **access):
                 with phase("stop writes"):
+                    enter_maintenance(environment)
                     stop_writes(environment, before.new_oid)
                     _require_nothing_written(environment, before, accept_loss)
                 with phase("switch back"):
@@ -112,6 +113,7 @@ def undo_restore(
         if before.traffic:
             with phase("releases of before"):
                 return_to_releases(environment, before.traffic)
+        leave_maintenance(environment)
         verify_answers(environment.service)
     return f"{before.live} is the database of before the restore of {before.backup} again."
 
@@ -120,9 +122,12 @@ def undo_restore(
 def resume_writes(environment: Environment, oid: int, may_connect: list[str]) -> str:
     """Let those connect to a database who could before its writes were stopped, unless it is live no more."""
     with locked(environment):
-        if read_live_oid(environment) != oid:
-            return "Another database is live: this one stays closed."
-        open_database(environment, oid, may_connect)
+        is_live = read_live_oid(environment) == oid
+        if is_live:
+            open_database(environment, oid, may_connect)
+        leave_maintenance(environment)
+    if not is_live:
+        return "Another database is live: this one stays closed."
     return "Whoever could connect before can connect again."
 
 
@@ -139,6 +144,7 @@ def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss:
     live = plan.live
     with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
         with phase("stop writes"):
+            enter_maintenance(environment)
             if plan.is_live_there:
                 stop_writes(environment, live.oid)
             require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
@@ -155,6 +161,7 @@ def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss:
             with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
                 with phase("switch"):
                     _switch(environment, before)
+                    leave_maintenance(environment)
                 with phase("verify service"):
                     verify_answers(environment.service)
     return before, left

@@ -6,7 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from blocks.errors import RefusedByPlatform
+from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.platforms.interface import Capability
 from blocks.postgres.connection import Connection
 from blocks.postgres.databases import (
     Database,
@@ -17,12 +18,43 @@ from blocks.postgres.databases import (
     read_database,
     require_database,
 )
-from tasks.ledger import effect
+from tasks.ledger import current_run, effect, read_intents
 from tasks.retry import is_passing
 from tasks.server_session import connect_as_restorer, translate
 
 QUIET_SECONDS = 20
 """How long sessions that were ended have for going away."""
+
+
+# Repeating is safe: whoever is in it stays in it.
+@task(name="Enter maintenance", cache_policy=NO_CACHE)
+def enter_maintenance(environment: Environment) -> None:
+    """Visitors are told to come back, where the platform can; else they meet the service's own errors.
+
+    A platform that is away keeps nobody from stopping writes: PostgreSQL is where that is done.
+    """
+    platform = environment.platform
+    if Capability.MAINTENANCE not in platform.capabilities:
+        return
+    try:
+        in_it_for = platform.read_maintenance()
+    except Unreachable as error:
+        current_run().record("no maintenance", reason=error.message)
+        return
+    if not in_it_for:
+        with effect("enter maintenance"):
+            platform.set_maintenance(_on_behalf_of())
+
+
+# Repeating is safe: whoever is out of it stays out.
+@task(name="Leave maintenance", cache_policy=NO_CACHE, retries=10, retry_delay_seconds=1, retry_condition_fn=is_passing)
+def leave_maintenance(environment: Environment) -> None:
+    """Only what this run, or the one that it puts back, has entered."""
+    platform, run = environment.platform, current_run()
+    entered = read_intents(run.connection, _on_behalf_of(), "enter maintenance")
+    if entered and platform.read_maintenance() == _on_behalf_of():
+        with effect("leave maintenance"):
+            platform.set_maintenance("")
 
 
 # Repeating is safe: who is refused stays refused, and a session that is gone stays gone.
@@ -46,6 +78,10 @@ def open_database(environment: Environment, oid: int, may_connect: list[str]) ->
             return
         with effect("resume writes", database=database.name, oid=oid):
             translate(lambda: open_to(connection, database, set(may_connect)))
+
+
+def _on_behalf_of() -> str:
+    return current_run().acts_for or current_run().id
 
 
 def end_all_sessions(connection: Connection, database: Database) -> None:

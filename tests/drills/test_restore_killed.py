@@ -13,7 +13,10 @@ from tests.flows.runner import running_procedures
 from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, ShopDatabase
 from tests.running_stack import RunningStack
 
-EFFECTS = ("stop writes", "create database", "restore", "carry over settings", "switch databases", "resume writes")
+EFFECTS = (
+    *("enter maintenance", "stop writes", "create database", "restore", "carry over settings"),
+    *("switch databases", "resume writes", "leave maintenance"),
+)
 pytestmark = pytest.mark.drill
 
 

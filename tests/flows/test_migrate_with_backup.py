@@ -241,6 +241,21 @@ def test_one_without_an_exact_way_back_keeps_every_write_and_asks_for_a_human(
     assert {title.lower() for title in writers.acknowledged(oid)} <= kept
 
 
+def test_with_writes_stopped_it_is_done_and_visitors_are_told_meanwhile(
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+) -> None:
+    may_connect = shop.read().may_connect
+    result = migrate(runner, migrations.commit("place", ADD, DROP), stop_writes="yes")
+    assert result["ending"] == "Done", result["message"]
+    assert "place" in columns(shop)
+    assert shop.read().may_connect == may_connect
+    effects = records.effects(result["run"])
+    told = ["enter maintenance", "stop writes", "apply migrations", "resume writes", "leave maintenance"]
+    assert [effect for effect in effects if effect in told] == told
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
 def test_with_writes_stopped_the_backup_is_restored_where_there_is_no_way_back(
     shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
 ) -> None:
@@ -295,10 +310,9 @@ def test_with_the_store_away_nothing_is_changed(
     finally:
         store.unlink()
         aside.rename(store)
-    assert result["ending"] == "Rolled back", result["message"]
-    assert "apply migrations" not in records.effects(result["run"])
+    assert result["ending"] == "Refused", result["message"]
+    assert records.effects(result["run"]) == []
     assert shop.read().may_connect == may_connect
-    eventually(shop.service_answers)
     records.assert_settled(ENVIRONMENT)
 
 

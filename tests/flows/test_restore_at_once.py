@@ -86,7 +86,7 @@ def test_one_whose_plan_was_overtaken_is_refused(
     with psycopg.connect(shop.stack.layout.database_url(NAME), connect_timeout=5) as connection:
         connection.execute("LOCK TABLE tasks")
         begin(late, backup)
-        eventually(lambda: shop.ask(DUMPING), RUN_SECONDS)
+        eventually(lambda: shop.ask(DUMPING, "postgres"), RUN_SECONDS)  # a superuser in the live one is refused
         os.kill(late.process.pid, signal.SIGSTOP)
     try:
         begin(first, backup)
