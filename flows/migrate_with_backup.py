@@ -47,7 +47,7 @@ from tasks.migration_plan import (
 )
 from tasks.migration_workspace import checked_out, tool_of
 from tasks.notice import announce
-from tasks.restore_plan import for_those_before, plan_restore
+from tasks.restore_plan import plan_restore
 from tasks.restore_plan import require_possible as require_restorable
 from tasks.server_session import read_live_database
 from tasks.traffic import read_main_release
@@ -209,8 +209,8 @@ def _go(environment: Environment, workspace: Workspace, before: MigrationBefore,
 def _restore(
     environment: Environment, before: MigrationBefore, accept_loss: str = "", everything: bool = False
 ) -> None:
-    plan = for_those_before(plan_restore(environment, before.backup, ""), before.may_connect)
+    plan = plan_restore(environment, before.backup, "")
     require_restorable(plan, proven=False)  # every row is compared before it becomes live
     if everything:  # nobody has written since: what differs is the migration's own
         accept_loss = ",".join(loss.table for loss in plan.losses) if plan.losses is not None else "unknown"
-    restore_as_planned(environment, plan, accept_loss)
+    restore_as_planned(environment, plan, accept_loss, before.may_connect if everything else None)

@@ -99,7 +99,7 @@ def undo_restore(
     before = before or find_last_switch(environment)
     with locked(environment):
         if is_switched(environment, before):
-            access = {"oid": before.new_oid, "may_connect": before.may_connect}
+            access = {"oid": before.new_oid, "may_connect": before.may_connect_after}
             with armed(resume_writes, f"access to {before.restored}", **access):
                 with phase("stop writes"):
                     enter_maintenance(environment)
@@ -110,11 +110,8 @@ def undo_restore(
         if before.live_oid == 0:
             return f"There is no database {before.live}, as before the restore of {before.backup}."
         open_database(environment, before.live_oid, before.may_connect)
-        if before.traffic:
-            with phase("releases of before"):
-                return_to_releases(environment, before.traffic)
-        leave_maintenance(environment)
-        verify_answers(environment.service)
+        if before.opens_to is None:
+            _put_back_in_service(environment, before)
     return f"{before.live} is the database of before the restore of {before.backup} again."
 
 
@@ -139,8 +136,13 @@ def discard_restored(environment: Environment, name: str) -> str:
     return f"There is no database {name}."
 
 
-def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss: str) -> tuple[SwitchBefore, list[str]]:
-    """Under the lock: everything from stopping the writes to the service that answers; what was not carried over."""
+def restore_as_planned(
+    environment: Environment, plan: RestorePlan, accept_loss: str, opens_to: list[str] | None = None
+) -> tuple[SwitchBefore, list[str]]:
+    """Under the lock: everything from stopping the writes to the service that answers; what was not carried over.
+
+    `opens_to`: who may connect afterwards, where the live database was closed before; its undo closes it again.
+    """
     live = plan.live
     with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
         with phase("stop writes"):
@@ -157,7 +159,7 @@ def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss:
             with phase("settings and statistics"):
                 left = carry_over_settings(environment, plan)
             require_same_live(environment, plan)
-            before = switch_before(environment, plan, created)
+            before = switch_before(environment, plan, created, opens_to)
             with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
                 with phase("switch"):
                     _switch(environment, before)
@@ -170,9 +172,9 @@ def restore_as_planned(environment: Environment, plan: RestorePlan, accept_loss:
 def _switch(environment: Environment, before: SwitchBefore) -> None:
     if before.traffic is None:
         exchange_names(environment, before)
-        open_database(environment, before.new_oid, before.may_connect)
+        open_database(environment, before.new_oid, before.may_connect_after)
     else:
-        open_database(environment, before.new_oid, before.may_connect)
+        open_database(environment, before.new_oid, before.may_connect_after)
         point_application(environment, before)
         restart_release(environment, before.traffic)
 
@@ -182,6 +184,14 @@ def _switch_back(environment: Environment, before: SwitchBefore) -> None:
         exchange_names_back(environment, before)
     else:
         point_application(environment, before, back=True)
+
+
+def _put_back_in_service(environment: Environment, before: SwitchBefore) -> None:
+    if before.traffic:
+        with phase("releases of before"):
+            return_to_releases(environment, before.traffic)
+    leave_maintenance(environment)
+    verify_answers(environment.service)
 
 
 def _require_nothing_written(environment: Environment, before: SwitchBefore, accept_loss: str) -> None:

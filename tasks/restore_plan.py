@@ -17,7 +17,7 @@ from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused, Unmet
 from blocks.manifest import Manifest
 from blocks.postgres.connection import Connection, connect, read_conninfo
-from blocks.postgres.databases import Database, Grant, read_database
+from blocks.postgres.databases import Database, read_database
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.snapshot import open_snapshot
 from tasks.catalogue import Backup, find_backup, parse_time
@@ -137,13 +137,6 @@ def publish_restore_plan(plan: RestorePlan) -> None:
     create_markdown_artifact(
         "\n".join(_page(plan)), key="plan", description=f"Restore {plan.backup.id} into {plan.environment}"
     )
-
-
-def for_those_before(plan: RestorePlan, may_connect: list[str]) -> RestorePlan:
-    """The plan, for a live database that is closed already: who could connect before that will be able to again."""
-    others = [grant for grant in plan.live.grants if grant.privilege != "CONNECT"]
-    connecting = [Grant(grantee=name, privilege="CONNECT", grantable=False) for name in may_connect]
-    return plan.model_copy(update={"live": plan.live.model_copy(update={"grants": [*others, *connecting]})})
 
 
 def require_possible(plan: RestorePlan, proven: bool = True) -> None:

@@ -32,6 +32,8 @@ class SwitchBefore(BaseModel):
     backup: str
     may_connect: list[str]
     """Who may connect to the live one; empty text: everybody."""
+    opens_to: list[str] | None = None
+    """Who may connect to the restored one, where the live one was closed already: whoever closed it opens it again."""
     variable: str = ""
     """Platform variable that is changed; empty: the two exchange their names."""
     traffic: TrafficBefore | None = None
@@ -42,8 +44,14 @@ class SwitchBefore(BaseModel):
         """What the restored database is called while it is live."""
         return self.new if self.variable else self.live
 
+    @property
+    def may_connect_after(self) -> list[str]:
+        return self.may_connect if self.opens_to is None else self.opens_to
 
-def switch_before(environment: Environment, plan: RestorePlan, created: Database) -> SwitchBefore:
+
+def switch_before(
+    environment: Environment, plan: RestorePlan, created: Database, opens_to: list[str] | None
+) -> SwitchBefore:
     traffic = None
     if plan.variable:
         main = read_main_release(environment.platform)
@@ -56,6 +64,7 @@ def switch_before(environment: Environment, plan: RestorePlan, created: Database
         new=plan.new_name,
         backup=plan.backup.id,
         may_connect=sorted(plan.live.may_connect),
+        opens_to=opens_to,
         variable=plan.variable,
         traffic=traffic,
     )
@@ -94,7 +103,7 @@ def find_last_switch(environment: Environment) -> SwitchBefore:
             f"There was no database {before.live} before the restore of {before.backup}: nothing to go back to.",
             "Restore another backup with restore-and-verify. Nothing was changed.",
         )
-    return before
+    return before.model_copy(update={"may_connect": before.may_connect_after, "opens_to": None})
 
 
 def is_switched(environment: Environment, before: SwitchBefore) -> bool:

@@ -65,14 +65,14 @@ CASES = [
     Case(*FAILS_HALF_WAY, "yes", ["create database", "restore", "carry over settings"]),
     Case(*FAILS_HALF_WAY, "yes", ["switch databases", "resume writes"]),
 ]
-REOPENED = pytest.mark.xfail(reason="the restore's own undo lets writers in before the migration's chooses its way")
+LETTING_IN = ("switch databases", "resume writes")
+"""From here on the restored database, which is the one wanted, may have new writes: only a human takes it away."""
 MOMENTS = [
     pytest.param(
         case,
         event,
         effect,
         id=f"{case.name}-writes-stopped-{case.stop_writes}-{event}-{effect}".replace(" ", "-"),
-        marks=[REOPENED] if case.name == "half-way" else [],
     )
     for case in CASES
     for effect in case.effects
@@ -108,7 +108,8 @@ def test_nothing_is_lost_and_the_schema_is_whole(
             assert_nothing_begun(records, run_id)
         else:
             run = records.wait_for_ending(run_id)
-            assert run["ending"] == "Rolled back", run["message"]
+            let_in = case.name == "half-way" and effect in LETTING_IN
+            assert run["ending"] == "Rolled back" or (let_in and "would be lost" in run["message"]), run["message"]
         eventually(shop.service_answers)
     assert State.of(shop) == before
     assert shop.ask("SELECT count(*) FROM tasks WHERE title = 'here already'") == [(2,)]

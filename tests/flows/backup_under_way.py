@@ -7,7 +7,7 @@ from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.shop_database import ENVIRONMENT, ShopDatabase
 
-WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'backstop %'"
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = 'shop_staging' AND application_name LIKE 'backstop %'"
 DUMPING = f"{WAITING} AND wait_event_type = 'Lock'"
 
 
