@@ -51,8 +51,9 @@ def main(port: int, command: list[str]) -> None:
     except OSError as error:
         sys.exit(str(error))
     print(outside.getsockname()[1], flush=True)
-    # Its words go where complaints go: nobody reads the other pipe any more.
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr) as program:
+    # Our variables are the ones that it shall have. Its words go where complaints go: nobody reads the other pipe.
+    own = dict(os.environ)
+    with subprocess.Popen(command, env=own, stdin=subprocess.DEVNULL, stdout=sys.stderr) as program:
         asyncio.run(_pass_on(outside, port, program))
 
 

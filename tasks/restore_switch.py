@@ -50,7 +50,7 @@ class SwitchBefore(BaseModel):
 
 
 def switch_before(
-    environment: Environment, plan: RestorePlan, created: Database, opens_to: list[str] | None
+    environment: Environment, plan: RestorePlan, created: Database, opens_to: list[str] | None = None
 ) -> SwitchBefore:
     traffic = None
     if plan.variable:

@@ -53,7 +53,7 @@ def try_running_release(environment: Environment, copy: Target, manifest: Manife
         with _copied(copy, manifest, environment) as url:
             detail = _try(environment, environment.trial, release, url)
     except ReleaseIsBad as error:
-        return TrialResult(version=version, outcome="fails", detail=error.message)
+        return TrialResult(version=version, outcome="fails", detail=_without_variables(error.message, environment))
     except BackstopError as error:
         return TrialResult(version=version, outcome="not tried", detail=error.message)
     return TrialResult(version=version, outcome="works", detail=detail)
@@ -98,6 +98,14 @@ def _try(environment: Environment, trial: Trial, release: Release, url: str) -> 
     if failed:
         raise ReleaseIsBad("; ".join(failed))
     return ", ".join(check.name for check in checks)
+
+
+def _without_variables(text: str, environment: Environment) -> str:
+    """A release that cannot start may quote what it was given."""
+    values = [resolve(value) for value in environment.trial.variables.values()] if environment.trial else []
+    for value in sorted(filter(None, values), key=len, reverse=True):
+        text = text.replace(value, "…")
+    return text
 
 
 def _checked_once_healthy(environment: Environment, address: str, process: Child, seconds: float) -> list[Check]:
