@@ -5,6 +5,7 @@ import pytest
 from blocks.ledger.connection import migrate
 from blocks.postgres.programs import find_programs_for
 from tests.deployments.shop.processes import Postgres, running_postgres
+from tests.flows.shop_database import ShopDatabase
 from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
 
@@ -25,6 +26,14 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 def stack(shared_stack: RunningStack) -> RunningStack:
     shared_stack.run("up")
     return shared_stack
+
+
+@pytest.fixture
+def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
+    """Staging's database; what restores left beside it is dropped afterwards."""
+    shop = ShopDatabase(stack)
+    yield shop
+    shop.drop_others()
 
 
 @pytest.fixture(scope="session")

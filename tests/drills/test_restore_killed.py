@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,13 +17,6 @@ EFFECTS = (
     *("switch databases", "resume writes", "leave maintenance"),
 )
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
-    yield shop
-    shop.drop_others()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,13 +14,6 @@ from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, NAME, ShopDatabase
 from tests.flows.test_recover import flow_process
 from tests.running_stack import RunningStack
-
-
-@pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
-    yield shop
-    shop.drop_others()
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,6 @@ from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, NAME, ShopDatabas
 from tests.running_stack import RunningStack
 
 
-@pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
-    yield shop
-    shop.drop_others()
-
-
 @pytest.fixture(scope="module")
 def shared_backup(shared_stack: RunningStack) -> str:
     shared_stack.run("up")

@@ -1,7 +1,5 @@
 """The live database is gone: a restore makes it anew with all that stood around it, or leaves nothing half-made."""
 
-from collections.abc import Iterator
-
 import pytest
 from psycopg import sql
 
@@ -9,16 +7,8 @@ from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import Records
 from tests.flows.shop_database import ENVIRONMENT, NAME, ShopDatabase
 from tests.flows.test_restore_and_verify import restore
-from tests.running_stack import RunningStack
 
 SECRET = "planted-in-a-setting"
-
-
-@pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
-    yield shop
-    shop.drop_others()
 
 
 @pytest.fixture

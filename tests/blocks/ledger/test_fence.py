@@ -31,7 +31,9 @@ def test_the_second_is_refused_and_told_who_holds_it_since_when(connect: Connect
 
 def test_environments_do_not_exclude_each_other(connect: Connect) -> None:
     for environment in ("shop", "shop-2", "shop "):
-        Fence(connect("run-1"), environment, "run-1").take()
+        held = Fence(connect("run-1"), environment, "run-1")
+        held.take()
+        assert held.check() is None
 
 
 def test_of_many_at_once_one_gets_it_and_the_others_are_told_who(connect: Connect) -> None:
@@ -129,7 +131,9 @@ def test_who_cuts_a_silent_holder_off_takes_over_without_patience(
     with holding(ledger.url, "run-1", "shop", beat_seconds=0.1) as holder:
         holder.process.send_signal(signal.SIGSTOP)
         eventually(lambda: seconds_since_beat(ledger) > 1)
-        Fence(watcher, "shop", "run-2").take()
+        taken = Fence(watcher, "shop", "run-2")
+        taken.take()
+        assert taken.check() is None
 
 
 def test_a_holder_that_beats_is_not_cut_off(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +197,9 @@ def test_leftovers_elsewhere_or_of_the_run_itself_do_not_count(ledger: LedgerDat
     connection = connect("run-1")
     ledger.arm_undo(connection, "run-1", "shop")
     ledger.arm_undo(connection, "run-1", "other")
-    Fence(connection, "shop", "run-1").take()
+    held = Fence(connection, "shop", "run-1")
+    held.take()
+    assert held.check() is None
 
 
 def test_only_a_monitoring_holder_is_asked_to_leave(connect: Connect) -> None:

@@ -4,15 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployments.cli.offline import Offline
-from tests.flows.shop_database import ShopDatabase
 from tests.running_stack import RunningStack
-
-
-@pytest.fixture
-def shop(stack: RunningStack) -> Iterator[ShopDatabase]:
-    shop = ShopDatabase(stack)
-    yield shop
-    shop.drop_others()
 
 
 @pytest.fixture
