@@ -24,6 +24,8 @@ from tasks.smoke import run_smoke
 MOST_BYTES = 10_000_000
 """Of one answer; what is longer is not a healthy one."""
 
+LOOKS_AT_A_SLOW_ONE = 3
+
 
 class Check(BaseModel):
     """One line of a health report."""
@@ -111,7 +113,11 @@ def read_version(service: Service, url: str) -> str:
 
 
 def _check_app(service: Service, url: str) -> Check:
-    check = _timed("app", lambda: _says(_get(service, url, service.health), 200), "Read the service's log.")
+    """One slow answer is a busy moment, not a slow service: the fastest of a few counts."""
+    for _ in range(LOOKS_AT_A_SLOW_ONE):
+        check = _timed("app", lambda: _says(_get(service, url, service.health), 200), "Read the service's log.")
+        if not check.passed or check.milliseconds <= service.response_seconds * 1000:
+            break
     if check.passed and check.milliseconds > service.response_seconds * 1000:
         detail = f"answered after {check.milliseconds:.0f} ms; {service.response_seconds:g} s are allowed"
         return check.model_copy(update={"passed": False, "detail": detail, "hint": "Look for load or slow queries."})

@@ -93,7 +93,8 @@ def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
     assert records.report(ENVIRONMENT, result["run"])["pending"] == ["0002"]
     records.assert_settled(ENVIRONMENT)
 
-    assert runner.run("roll-back-deploy", ENVIRONMENT)["ending"] == "Done"
+    gone_back = runner.run("roll-back-deploy", ENVIRONMENT)
+    assert gone_back["ending"] == "Done", gone_back["message"]
     back = runner.run("roll-back-migration", ENVIRONMENT)
     assert back["ending"] == "Done", back["message"]
     assert not has_due_dates(stack)
