@@ -6,7 +6,9 @@ BackstopError                    message + hint, both for the person on call
 │   ├── MissingReference         an environment names a value that is not there
 │   ├── Unmet                    prerequisites of the plan that do not hold
 │   ├── EnvironmentBusy          another run holds the environment
-│   └── LedgerUnreachable        (before the start)
+│   ├── LedgerUnreachable        (before the start)
+│   ├── NotApproved              rejected, expired, or withdrawn
+│   └── WrongCode                a one-time code that proves nobody
 ├── ServiceIsUnhealthy           a health check found something; nothing was changed
 ├── ReleaseIsBad                 measured and found bad: the release goes back
 ├── NotMeasurable                could not be measured for longer than allowed
@@ -73,6 +75,14 @@ class EnvironmentBusy(Refused):
 
 class LedgerUnreachable(Refused):
     hint = "Without the ledger nothing can be undone safely, so nothing was changed. Start it, then try again."
+
+
+class NotApproved(Refused):
+    """Rejected, expired, or withdrawn."""
+
+
+class WrongCode(Refused):
+    """A one-time code that proves nobody: wrong, too old, or used before."""
 
 
 class ServiceIsUnhealthy(BackstopError):

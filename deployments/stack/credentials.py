@@ -48,6 +48,8 @@ class Credentials(BaseModel):
     """Encrypts the blocks. Without it Prefect would keep a key beside them, in its own database."""
     backup_identity: str = _generated(_generate_identity)
     """The age key that opens the backups."""
+    approvals_key: str = _generated(_generate_fernet_key)
+    """Encrypts the seeds of the approvers' one-time codes."""
     staging: ShopCredentials = Field(default_factory=ShopCredentials)
     production: ShopCredentials = Field(default_factory=ShopCredentials)
 

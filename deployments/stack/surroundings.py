@@ -22,6 +22,7 @@ def describe_surroundings(layout: Layout) -> dict[str, str]:
         "PREFECT_FLOWS": NO_HEARTBEAT,
         "BACKSTOP_STATE": str(layout.state.folder),
         "BACKSTOP_LEDGER_URL": layout.database_url("backstop"),
+        "BACKSTOP_APPROVALS_KEY": layout.credentials.approvals_key,
         "BACKSTOP_EVIDENCE": str(layout.state.folder / "evidence"),
         "BACKSTOP_POSTGRES_BIN": str(PostgresHome(layout.state).programs),
     }
