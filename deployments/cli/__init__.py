@@ -20,8 +20,10 @@ COMMANDS = {
     "down": "end the embedded stack",
     "apply": "bring environment files and deployments into Prefect",
     "run": "start a procedure in an environment, and follow it",
+    "approve": "decide about a run that waits for an approval",
     "restore": "restore with the ledger and Prefect gone",
     "status": "show what runs, and how every environment stands",
+    "approvers": "say who may approve, and give them their one-time codes",
     "recover": "finish what dead runs left armed, now",
     "audit": "print the audit trail, or prove that nothing in it was altered",
 }
