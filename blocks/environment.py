@@ -7,6 +7,7 @@ from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFil
 from prefect.exceptions import ObjectNotFound
 from pydantic import Field
 
+from blocks.approvals import Approvals
 from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
@@ -46,6 +47,7 @@ class Environment(Part):
     source: GitRepository = Field(description="Where releases come from.")
     limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")
+    approvals: Approvals = Field(default_factory=Approvals, description="Who has to agree before anything is changed.")
     notices: Notices = Field(default_factory=Notices, description="Who is told.")
     store: DirectoryStore | S3Store | None = Field(default=None, description="Where backups are kept.")
     backups: Backups = Field(default_factory=Backups, description="How backups are made, proven and kept.")

@@ -7,6 +7,7 @@ import yaml
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.approvals import Approvals
 from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
@@ -36,6 +37,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
     "source": {"git": GitRepository},
     "limits": {"": Limits},
     "rollout": {"": Rollout},
+    "approvals": {"": Approvals},
     "notices": {"": Notices},
     "store": {"directory": DirectoryStore, "s3": S3Store},
     "backups": {"": Backups},
@@ -82,7 +84,14 @@ def read_environment_file(path: Path) -> tuple[str, dict[str, Block]]:
 
 def build_environment(name: str, parts: dict[str, Block]) -> Environment:
     """The block that ties the parts together; a part that the file leaves out has its defaults."""
-    with_defaults = {"limits": Limits(), "rollout": Rollout(), "notices": Notices(), "backups": Backups(), **parts}
+    with_defaults = {
+        "limits": Limits(),
+        "rollout": Rollout(),
+        "approvals": Approvals(),
+        "notices": Notices(),
+        "backups": Backups(),
+        **parts,
+    }
     return Environment(environment=name, **with_defaults)
 
 

@@ -8,7 +8,7 @@ import psycopg
 
 from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
-from deployments.prefect_api import PrefectApi
+from deployments.prefect_api import FINAL, PrefectApi
 
 POLL_SECONDS = 0.1
 STATE_SECONDS = 1.0
@@ -16,9 +16,19 @@ STATE_SECONDS = 1.0
 AFTERMATH_SECONDS = 90
 """How long a run that Prefect calls ended may take to get its ending: recover finishes a dead one."""
 
-TOLD = ("phase began", "undo armed", "undo undone", "undo failed", "effect intended", "notice failed")
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-NAMED = ("Done", "Refused", "Rolled back", "Needs a human")
+TOLD = (
+    "phase began",
+    "undo armed",
+    "undo undone",
+    "undo failed",
+    "effect intended",
+    "notice failed",
+    "approval asked",
+    "decision",
+    "answer refused",
+    "plan changed",
+)
+NAMED = ("Done", "Refused", "Not approved", "Rolled back", "Needs a human")
 """The states that a run returns by itself. Where the ledger cannot be read from here, they tell its ending."""
 
 
@@ -92,13 +102,23 @@ def _without_ledger(state: dict[str, Any], never_began: bool) -> Ended:
 
 
 def _in_words(event: str, detail: dict[str, Any]) -> str:
-    if event == "phase began":
-        return str(detail["phase"])
-    if event == "effect intended":
-        target = detail.get("split") or detail.get("release") or detail.get("version") or ""
-        return f"· {detail['effect']} {target}"
-    if event == "undo armed":
-        return f"· armed: {detail['undo'].partition(':')[2].replace('_', ' ')}"
-    if event == "notice failed":
-        return f"· a notice to {detail['channel']} failed: {detail['reason']}"
-    return f"· {event}: {detail.get('message', '')}"
+    words = _WORDS.get(event)
+    return words(detail) if words else f"· {event}: {detail.get('message', '')}"
+
+
+def _target_of(detail: dict[str, Any]) -> str:
+    return str(detail.get("split") or detail.get("release") or detail.get("version") or "")
+
+
+_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "phase began": lambda detail: str(detail["phase"]),
+    "effect intended": lambda detail: f"· {detail['effect']} {_target_of(detail)}",
+    "undo armed": lambda detail: f"· armed: {detail['undo'].partition(':')[2].replace('_', ' ')}",
+    "notice failed": lambda detail: f"· a notice to {detail['channel']} failed: {detail['reason']}",
+    "approval asked": lambda detail: (
+        f"· waits until {detail['until']} for {detail['needed']} of: {', '.join(detail['of']) or 'whoever is enrolled'}"
+    ),
+    "decision": lambda detail: f"· {detail['approver']}: {detail['verdict']} {detail['reason']}".rstrip(),
+    "answer refused": lambda detail: f"· an answer was refused: {detail['why']}",
+    "plan changed": lambda detail: f"· the plan changed: {'; '.join(detail['differences'])}",
+}

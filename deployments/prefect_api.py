@@ -7,6 +7,8 @@ import httpx
 
 from blocks.errors import BackstopError, Refused
 
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+"""Types of states in which Prefect takes a run for ended."""
 _SECONDS = 10
 
 
@@ -50,6 +52,17 @@ class PrefectApi:
         """The run's present state: type, name, message."""
         run: dict[str, Any] = self._call("GET", f"/flow_runs/{run_id}").json()
         return run["state"] or {"type": "PENDING", "name": "Pending", "message": ""}
+
+    def wake(self, run_id: str) -> None:
+        """Have a run that waits begin again, from its top; one that does not wait is left as it is."""
+        self._set_state(run_id, {"type": "SCHEDULED", "name": "Resuming"})
+
+    def end_run(self, run_id: str, name: str, message: str) -> None:
+        """Have a run that no process carries out any more shown as failed, by this name."""
+        self._set_state(run_id, {"type": "FAILED", "name": name, "message": message})
+
+    def _set_state(self, run_id: str, state: dict[str, Any]) -> None:
+        self._call("POST", f"/flow_runs/{run_id}/set_state", json={"state": state})
 
     def read_progress(self, run_id: str) -> list[str]:
         """What the run's progress bars say at the moment, oldest first."""

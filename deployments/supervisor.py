@@ -1,4 +1,4 @@
-"""Starts `recover` where a run died: an armed undo whose fence is free is the sign.
+"""Starts `recover` where a run died: an armed undo whose fence is free is the sign. Ends runs that nobody approved.
 
 A small process beside the worker: `python -m deployments.supervisor`. It looks at the
 ledger only; what Prefect thinks of a run proves nothing. Whatever it starts is safe to
@@ -15,11 +15,14 @@ import psycopg
 from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import read_abandoned
+from deployments.approval_sweep import tend_approvals
 from deployments.prefect_api import PrefectApi
 
 SWEEP_SECONDS = 1.0
 PATIENCE_SECONDS = 4.0
 """A run whose ledger was away for a moment takes its own lock back first."""
+TEND_SECONDS = 5.0
+"""How often runs that wait for an approval are looked at."""
 REPEAT_SECONDS = 60
 """A recover that came to nothing is started again after this long."""
 
@@ -29,6 +32,7 @@ log = logging.getLogger("supervisor")
 class Supervisor:
     def __init__(self) -> None:
         self._abandoned_since: dict[tuple[str, int], float] = {}
+        self._tended_at = 0.0
 
     def sweep(self, connection: Connection, now: float) -> None:
         """Look once; start `recover` for every environment that has been abandoned for long enough."""
@@ -37,6 +41,9 @@ class Supervisor:
         for (environment, epoch), since in self._abandoned_since.items():
             if now - since >= PATIENCE_SECONDS:
                 start_recover(environment, f"{epoch}-{int(now // REPEAT_SECONDS)}")
+        if now - self._tended_at >= TEND_SECONDS:
+            self._tended_at = now
+            tend_approvals(connection, PrefectApi())
 
 
 def start_recover(environment: str, occasion: str) -> str:

@@ -12,9 +12,10 @@ from pydantic import AfterValidator, Field
 from blocks.environment import Environment
 from blocks.errors import NotMeasurable, ReleaseIsBad
 from blocks.platforms.interface import Release
+from flows.guards.approval import approved
 from flows.guards.armed import armed
 from flows.guards.lock import check_still_ours, locked, monitoring, read_deploy_in_progress
-from flows.guards.parameters import RequestedBy
+from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from flows.migrate_with_backup import migrated
 from tasks.changelog import add_changelog_entry
@@ -23,6 +24,7 @@ from tasks.deploy_plan import (
     confirm_unchanged,
     plan_deploy,
     publish_plan,
+    question_of,
     read_traffic_before,
     require_prerequisites,
 )
@@ -72,7 +74,9 @@ Hotfix = Annotated[bool, Field(description="Skip staging and watch closely for l
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
 Target = Annotated[str, Field(max_length=64, description="Version to return to; empty for the last good one.")]
 Cause = Annotated[str, Field(max_length=2000, description="Why, for the post-mortem.")]
-Before = Annotated[TrafficBefore | None, Field(description="Filled in by a deploy's own rollback; leave empty.")]
+Before = Annotated[
+    TrafficBefore | None, FilledInByRun, Field(description="Filled in by a deploy's own rollback; leave empty.")
+]
 
 
 @procedure("deploy", run_name="deploy {version!s:.64} to {environment!s:.60}")
@@ -92,6 +96,7 @@ def deploy(
     if plan_only:
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
     require_prerequisites(plan)
+    approved(environment, question_of(plan))
 
     with locked(environment):
         confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix, migration))

@@ -15,9 +15,10 @@ from blocks.errors import BackstopError, Refused
 from blocks.migrations.interface import Workspace
 from blocks.postgres.connection import with_database
 from blocks.postgres.schema import schema_digest
+from flows.guards.approval import approved
 from flows.guards.armed import armed
 from flows.guards.lock import locked
-from flows.guards.parameters import RequestedBy
+from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writes
 from tasks.backup import plan_backup, write_backup
@@ -42,6 +43,7 @@ from tasks.migration_plan import (
     find_commit,
     plan_migration,
     publish_migration_plan,
+    question_of,
     read_live_schema,
     require_possible,
 )
@@ -74,7 +76,9 @@ StopWrites = Annotated[
     Field(description="Whether nobody may write meanwhile; auto: where the rehearsal shows that somebody would wait."),
 ]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
-Before = Annotated[MigrationBefore | None, Field(description="Filled in by a migration's own rollback; leave empty.")]
+Before = Annotated[
+    MigrationBefore | None, FilledInByRun, Field(description="Filled in by a migration's own rollback; leave empty.")
+]
 
 
 @procedure("migrate-with-backup", run_name="migrate {environment!s:.60} to {version!s:.64}")
@@ -96,6 +100,7 @@ def migrate_with_backup(
     require_possible(plan)
     if not plan.pending:
         return f"Nothing is pending: {plan.environment} is at {plan.status.revision or 'no revision'}."
+    approved(environment, question_of(plan))
     with locked(environment), migrated(environment, plan):
         pass
     message = f"{plan.environment} has the schema of {version}: {', '.join(one.id for one in plan.pending)} applied."

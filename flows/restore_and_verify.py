@@ -11,7 +11,7 @@ from pydantic import Field
 from blocks.environment import Environment
 from flows.guards.armed import armed
 from flows.guards.lock import locked
-from flows.guards.parameters import RequestedBy
+from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
@@ -54,7 +54,9 @@ AcceptLoss = Annotated[
     Field(max_length=4000, description="Tables, by commas, whose writes since the backup may be lost; see the plan."),
 ]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
-Before = Annotated[SwitchBefore | None, Field(description="Filled in by a restore's own rollback; leave empty.")]
+Before = Annotated[
+    SwitchBefore | None, FilledInByRun, Field(description="Filled in by a restore's own rollback; leave empty.")
+]
 
 
 @procedure("restore-and-verify", run_name="restore {backup!s:.40} into {environment!s:.60}")

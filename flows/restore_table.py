@@ -12,7 +12,7 @@ from pydantic import Field
 from blocks.environment import Environment
 from flows.guards.armed import armed
 from flows.guards.lock import locked
-from flows.guards.parameters import RequestedBy
+from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.health import verify_answers
 from tasks.ledger import current_run, phase
@@ -41,7 +41,7 @@ AcceptLoss = Annotated[
     Field(max_length=4000, description="Tables, by commas, whose rows may be changed or taken away; see the plan."),
 ]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
-Done = Annotated[Change | None, Field(description="Filled in by a restore's own rollback; leave empty.")]
+Done = Annotated[Change | None, FilledInByRun, Field(description="Filled in by a restore's own rollback; leave empty.")]
 
 
 @procedure("restore-table", run_name="restore tables of {environment!s:.60}")

@@ -13,8 +13,9 @@ from blocks.errors import Refused, Unmet
 from blocks.platforms.interface import Capability, Platform
 from tasks.ledger import current_run
 from tasks.markdown import plain
-from tasks.migration_plan import MigrationPlan, publish_migration_plan
+from tasks.migration_plan import MigrationPlan, migration_effect, publish_migration_plan
 from tasks.prerequisite import Prerequisite, check_prerequisites
+from tasks.question import Effect, Question
 from tasks.traffic import TrafficBefore, read_main_release
 from tasks.version import check_version
 
@@ -108,6 +109,32 @@ def publish_plan(plan: DeployPlan) -> None:
     )
 
 
+def question_of(plan: DeployPlan) -> Question:
+    """What its approvers decide on."""
+    effects = [
+        Effect(what=f"starts {plan.version} beside what runs", undo="the new release is stopped"),
+        Effect(what=f"gives it {_steps(plan)} of the traffic", undo="all traffic back to where it is now"),
+    ]
+    if not plan.tag_exists:
+        effects.insert(0, Effect(what=f"tags {plan.commit[:10]} as {plan.version}", undo="the tag is withdrawn"))
+    if plan.migration and plan.migration.pending:
+        effects.insert(0, migration_effect(plan.migration))
+    return Question(
+        title=f"Deploy {plan.version} to {plan.environment}",
+        fingerprint=plan.fingerprint,
+        facts={
+            "commit": plan.commit,
+            "replaces": plan.replaces,
+            "traffic now": str(plan.before.split),
+            "watched for": f"{plan.window_seconds:g} s",
+            "deployed by": plan.deployer,
+            "changes": "; ".join(plan.changes) or "none known",
+            "migrations": plan.migration.terms if plan.migration else "none",
+        },
+        effects=effects,
+    )
+
+
 def require_prerequisites(plan: DeployPlan) -> None:
     """Raises Unmet with every prerequisite that does not hold."""
     unmet = [f"{line.name}: {line.detail}" for line in plan.prerequisites if not line.met]
@@ -124,14 +151,17 @@ def confirm_unchanged(plan: DeployPlan, now: DeployPlan) -> None:
         )
 
 
+def _steps(plan: DeployPlan) -> str:
+    return " → ".join(f"{percent} %" for percent in plan.steps)
+
+
 def _page(plan: DeployPlan) -> Iterator[str]:
-    steps = " → ".join(f"{percent} %" for percent in plan.steps)
     tag = "" if plan.tag_exists else ", its tag withdrawn"
     yield f"# Deploy {plan.version} to {plan.environment}"
     yield f"**{plain(plan.current_version) or 'nothing'}** → **{plan.version}** · plan `{plan.fingerprint}`"
     yield ""
     yield f"- **Commit:** {plan.commit or 'unknown'}"
-    yield f"- **Traffic:** {steps}, then watched for {plan.window_seconds:g} s."
+    yield f"- **Traffic:** {_steps(plan)}, then watched for {plan.window_seconds:g} s."
     yield f"- **Undo:** all traffic back to where it is now, the new release stopped{tag}."
     if plan.migration:
         yield f"- **Migrations:** {plan.migration.summary}."

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from blocks.errors import BackstopError, FenceLost, LedgerUnreachable, Refused
 from blocks.evidence import Evidence
 from blocks.ledger import trail
+from blocks.ledger.approval_requests import read_pending
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import Fence
 
@@ -39,6 +40,8 @@ class Run:
     undone: list[str] = field(default_factory=list)
     failed_undos: list[str] = field(default_factory=list)
     effects: int = 0
+    may_act: bool = False
+    """Those whom the environment's policy names have approved its plan, or it names nobody."""
     left_armed: bool = False
     """The environment was taken over, or the ledger stayed away: recover has to finish."""
     phases: list[tuple[str, float]] = field(default_factory=list)
@@ -111,17 +114,21 @@ def has_current_run() -> bool:
 
 
 @contextmanager
-def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
-    """Open the run in the ledger and make it the current one. Raises Refused for a run that was opened before."""
+def run_record(run: Run, parameters: Mapping[str, object], digest: str) -> Iterator[Run]:
+    """Open the run in the ledger and make it the current one; `digest` is that of its parameters, whole.
+
+    Raises Refused for a run that was opened before and does not wait for an approval.
+    """
     try:
         opened = run.connection.execute(
-            "INSERT INTO run (id, procedure, environment, parameters, requested_by) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT (id) DO NOTHING RETURNING id",
-            [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by],
+            "INSERT INTO run (id, procedure, environment, parameters, requested_by, parameters_sha256)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
+            [run.id, run.procedure, run.environment, Jsonb(dict(parameters)), run.requested_by, digest],
         ).fetchone()
-        if opened is None:
-            _refuse_repetition(run)
-        run.record("run started", procedure=run.procedure, parameters=dict(parameters))
+        if opened:
+            run.record("run started", procedure=run.procedure, parameters=dict(parameters))
+        else:
+            _go_on(run, digest)
     except (psycopg.Error, FenceLost) as error:
         raise LedgerUnreachable(f"The ledger cannot be written to ({type(error).__name__}).") from None
     token = _current.set(run)
@@ -131,10 +138,29 @@ def run_record(run: Run, parameters: Mapping[str, object]) -> Iterator[Run]:
         _current.reset(token)
 
 
-def _refuse_repetition(run: Run) -> None:
-    """Prefect lets anybody send a finished run back to the start. Its undos and effects are those of the first time."""
-    row = run.connection.execute("SELECT ending FROM run WHERE id = %s", [run.id]).fetchone()
-    ending = row["ending"] if row else None
+def _go_on(run: Run, digest: str) -> None:
+    """Begun again after it waited for an approval. Raises Refused for every other repetition.
+
+    Prefect lets anybody send a run back to the start, and edit its parameters before.
+    """
+    row = (
+        run.connection.execute(
+            "SELECT ending, procedure, requested_by, parameters_sha256 FROM run WHERE id = %s", [run.id]
+        ).fetchone()
+        or {}
+    )
+    if row["ending"] or read_pending(run.connection, run.id) is None:
+        _refuse_repetition(run, row["ending"])
+    if (row["procedure"], row["parameters_sha256"]) != (run.procedure, digest):
+        run.record("changed parameters refused")
+        raise Refused(
+            "The parameters of this run were changed while it waited for an approval.",
+            "Start a new run with those that are meant. Nothing was changed.",
+        )
+    run.record("run continued")
+
+
+def _refuse_repetition(run: Run, ending: object) -> None:
     run.record("repetition refused", ending=ending)
     if ending:
         raise Refused(f"This run has already ended: {ending}.", "Start a new one. Nothing was changed.")
@@ -150,6 +176,11 @@ def end_run(run: Run, ending: str, message: str) -> None:
         run.connection.execute(
             "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s",
             [ending, message, run.id],
+        )
+        run.connection.execute(
+            "UPDATE approval_request SET state = 'withdrawn', closed_at = now()"
+            " WHERE run_id = %s AND closed_at IS NULL",
+            [run.id],
         )
         run.record("run ended", ending=ending, message=message)
     trail.anchor(run.connection, Evidence.from_surroundings())

@@ -20,6 +20,7 @@ from tasks.live_database import live_name, restore_url
 from tasks.markdown import plain
 from tasks.migration_workspace import checked_out, tool_of
 from tasks.prerequisite import Prerequisite
+from tasks.question import Effect, Question
 from tasks.rehearsal import Rehearsal, rehearse
 from tasks.risky_statements import Risk, find_risks
 from tasks.trial import TrialResult
@@ -54,11 +55,43 @@ class MigrationPlan(BaseModel):
         return f"{len(self.pending)} pending, {rehearsed}, writes {'stopped' if self.stops_writes else 'go on'}"
 
     @property
+    def terms(self) -> str:
+        """What is applied, and how: without timings, which differ from rehearsal to rehearsal."""
+        if not self.pending:
+            return "none pending"
+        return f"{', '.join(one.id for one in self.pending)}; writes {'stopped' if self.stops_writes else 'go on'}"
+
+    @property
     def fingerprint(self) -> str:
         """Of what is applied to what. Timings differ from rehearsal to rehearsal."""
         pending = " ".join(one.id for one in self.pending)
         what = f"{self.commit} {self.status.revision} {pending} {self.live_schema_sha256} {self.stops_writes}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def migration_effect(plan: MigrationPlan) -> Effect:
+    """What its approvers read about it, where it is part of a larger plan, too."""
+    return Effect(
+        what=f"migrates the database: {plan.terms}",
+        undo="the way back that loses nothing (down-migrations seen to be exact, or the backup made before); else asks",
+    )
+
+
+def question_of(plan: MigrationPlan) -> Question:
+    """What its approvers decide on."""
+    return Question(
+        title=f"Migrate {plan.environment} to {plan.version}",
+        fingerprint=plan.fingerprint,
+        facts={
+            "commit": plan.commit,
+            "revision now": plan.status.revision or "none",
+            "schema now": plan.live_schema_sha256[:16],
+            "pending": plan.terms,
+            "why writes stop or go on": plan.why,
+            "risks": "; ".join(risk.rule for risk in plan.risks) or "none found",
+        },
+        effects=[Effect(what="backs the database up", undo="the backup is kept"), migration_effect(plan)],
+    )
 
 
 def find_commit(environment: Environment, version: str, commit: str) -> str:

@@ -18,6 +18,7 @@ HELP = (
 CODES = {
     "Done": ExitCode.DONE,
     "Refused": ExitCode.REFUSED,
+    "Not approved": ExitCode.NOT_APPROVED,
     "Rolled back": ExitCode.ROLLED_BACK,
     "Needs a human": ExitCode.NEEDS_A_HUMAN,
 }

@@ -5,7 +5,7 @@ from enum import StrEnum
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from blocks.errors import BackstopError, Refused
+from blocks.errors import BackstopError, NotApproved, Refused
 from tasks.ledger import Run
 
 _NO_UNDO = "It changed something that has no undo; read the audit trail of this run."
@@ -14,6 +14,7 @@ _NO_UNDO = "It changed something that has no undo; read the audit trail of this 
 class Ending(StrEnum):
     DONE = "Done"
     REFUSED = "Refused"
+    NOT_APPROVED = "Not approved"
     ROLLED_BACK = "Rolled back"
     NEEDS_A_HUMAN = "Needs a human"
     LEFT_TO_RECOVER = "Left to recover"
@@ -28,7 +29,9 @@ def ending_after(run: Run, error: BaseException) -> Ending:
         return Ending.LEFT_TO_RECOVER
     if run.undone:
         return Ending.ROLLED_BACK
-    return Ending.NEEDS_A_HUMAN if run.effects else Ending.REFUSED
+    if run.effects:
+        return Ending.NEEDS_A_HUMAN
+    return Ending.NOT_APPROVED if isinstance(error, NotApproved) else Ending.REFUSED
 
 
 def describe(run: Run, ending: Ending, error: BaseException) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from blocks.environment import Environment
 from blocks.errors import FenceLost, Preempted
 from blocks.ledger.fence import Fence, ask_to_leave, read_holder
+from flows.guards.approval import require_may_act
 from tasks.ledger import current_run
 
 LEAVE_SECONDS = 60
@@ -27,6 +28,7 @@ def locked(
     if run.fence:
         yield
         return
+    require_may_act(environment)
     name = f"{environment.environment}/{aspect}" if aspect else environment.environment
     asked = preempt and ask_to_leave(run.connection, name, run.id)
     fence = Fence(run.connection, name, run.id)

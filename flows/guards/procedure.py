@@ -12,14 +12,15 @@ from uuid import uuid4
 
 from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.exceptions import FailedRun
+from prefect.exceptions import FailedRun, Pause
 from prefect.runtime import flow_run
 
 from blocks.environment import load_environment
 from blocks.errors import BackstopError, Refused
 from blocks.ledger.connection import connect
+from flows.guards.approval import hear_answer
 from flows.guards.endings import Ending, as_state, describe, ending_after
-from flows.guards.parameters import checked, descriptions, flow_signature, shown
+from flows.guards.parameters import checked, descriptions, digest, flow_signature, shown
 from tasks.ledger import Run, current_run, end_run, has_current_run, run_record
 from tasks.notice import announce
 from tasks.report import publish_report
@@ -47,14 +48,16 @@ def procedure(name: str, run_name: str) -> Callable[[Callable[..., object]], Flo
 
         def body(*arguments: object, **named: object) -> State[object]:
             given = signature.bind(*arguments, **named).arguments
+            inside = has_current_run()
 
             def act() -> str:
-                values = checked(signature, given)
-                return str(function(load_environment(values.pop("environment")), **values))
+                values = checked(signature, given, inside)
+                environment = load_environment(values.pop("environment"))
+                if not inside:
+                    hear_answer(environment)
+                return str(function(environment, **values))
 
-            if has_current_run():
-                return _run_inside(act)
-            return _run_on_its_own(name, given, act)
+            return _run_inside(act) if inside else _run_on_its_own(name, given, act)
 
         body.__name__, body.__qualname__ = function.__name__, function.__qualname__
         body.__module__, body.__doc__ = function.__module__, function.__doc__
@@ -82,7 +85,7 @@ def _run_on_its_own(name: str, given: dict[str, Any], act: Callable[[], str]) ->
         connection=connection,
     )
     try:
-        with run_record(run, parameters):
+        with run_record(run, parameters, digest(given)):
             ending, message = _act_to_the_end(run, act)
     except Refused as error:
         return as_state(Ending.REFUSED, str(error))
@@ -96,6 +99,8 @@ def _act_to_the_end(run: Run, act: Callable[[], str]) -> tuple[Ending, str]:
         ending, message = Ending.DONE, act()
     except Exception as error:
         ending, message = _explain(run, error)
+    except Pause:  # for an approval, with nothing armed: see `armed`
+        raise
     except BaseException as error:  # cancelled: Prefect will show that whatever is returned
         _end(run, *_explain(run, error))
         raise

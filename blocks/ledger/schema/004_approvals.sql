@@ -12,7 +12,8 @@ CREATE TABLE approval_request (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id        text NOT NULL REFERENCES run,
     fingerprint   text NOT NULL,
-    question      jsonb NOT NULL,
+    -- As json: what people read keeps its order.
+    question      json NOT NULL,
     needed        integer NOT NULL CHECK (needed > 0),
     -- Nobody in particular: whoever is enrolled.
     approvers     text[] NOT NULL,
@@ -26,8 +27,15 @@ CREATE TABLE approval_request (
     closed_at     timestamptz
 );
 CREATE INDEX approval_request_run ON approval_request (run_id, id);
-CREATE UNIQUE INDEX approval_request_open ON approval_request (run_id)
-    WHERE state IN ('open', 'approved', 'rejected');
+CREATE UNIQUE INDEX approval_request_pending ON approval_request (run_id) WHERE closed_at IS NULL;
+
+-- Answers that proved nobody: too many of them slow a run's form down.
+CREATE TABLE refused_answer (
+    request_id  bigint NOT NULL REFERENCES approval_request,
+    source      text NOT NULL CHECK (source IN ('form', 'terminal')),
+    refused_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX refused_answer_at ON refused_answer (refused_at);
 
 CREATE TABLE approval_decision (
     request_id  bigint NOT NULL REFERENCES approval_request,
@@ -40,3 +48,6 @@ CREATE TABLE approval_decision (
     seal        text NOT NULL,
     PRIMARY KEY (request_id, approver)
 );
+
+-- Of all parameters, whole: those of a run that goes on after an approval must be the same.
+ALTER TABLE run ADD COLUMN parameters_sha256 text NOT NULL DEFAULT '';

@@ -1,0 +1,92 @@
+"""Who has to agree before a procedure changes anything: a policy per environment and procedure."""
+
+import re
+from typing import Annotated
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from blocks.part import Part
+
+APPROVER_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+"""What an approver may be called."""
+
+NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "backups-due", "health-check"})
+"""They change nothing that anybody uses, or put back what an approved run left behind."""
+
+NOT_ASKED_UNLESS_NAMED = frozenset({"roll-back-deploy"})
+"""A policy for everything is not meant for the one that brings visitors back to what worked."""
+
+Approver = Annotated[str, StringConstraints(to_lower=True, pattern=rf"^(?i:{APPROVER_NAME.pattern})$")]
+Procedure = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*$", max_length=60)]
+
+
+class Rule(BaseModel):
+    """What one procedure has of its own; the rest is as for all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    needed: int | None = Field(default=None, ge=0, le=10, description="How many different people have to agree.")
+    approvers: list[Approver] | None = Field(default=None, max_length=100, description="Who may agree or reject.")
+    open_hours: float | None = Field(default=None, ge=0.01, le=24 * 30, description="How long they are waited for.")
+    break_glass: bool | None = Field(default=None, description="Whether one of them may let it through alone.")
+
+
+class Policy(BaseModel):
+    """What holds for one procedure in one environment."""
+
+    needed: int
+    approvers: list[str]
+    """Empty: whoever is enrolled."""
+    open_hours: float
+    break_glass: bool
+
+
+class Approvals(Part):
+    """Who has to agree before something is changed. Without it nobody is asked."""
+
+    _block_type_name = "Approvals"
+    _block_type_slug = "approvals"
+    _description = "How many people have to agree before a procedure changes something, who they are, for how long."
+
+    needed: int = Field(default=0, ge=0, le=10, description="How many different people have to agree; 0: nobody asks.")
+    approvers: list[Approver] = Field(
+        default_factory=list, max_length=100, description="Who may agree or reject; none: whoever is enrolled."
+    )
+    open_hours: float = Field(default=24, ge=0.01, le=24 * 30, description="How long they are waited for.")
+    break_glass: bool = Field(
+        default=True, description="Whether, in an incident, one of them may let it through alone, with a reason."
+    )
+    time_zone: str = Field(default="UTC", description="In which times are told, as Europe/Berlin.")
+    procedures: dict[Procedure, Rule] = Field(
+        default_factory=dict, description="Procedure → what differs for it, any of the four above."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("must be a time zone of the IANA database, as Europe/Berlin")
+        return name
+
+    @field_validator("procedures")
+    @classmethod
+    def _can_be_asked(cls, rules: dict[str, Rule]) -> dict[str, Rule]:
+        if never := sorted(NEVER_ASKED & rules.keys()):
+            raise ValueError(f"{', '.join(never)}: never waits for an approval")
+        return rules
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def policy_for(self, procedure: str) -> Policy:
+        """What holds for this procedure."""
+        rule = self.procedures.get(procedure) or Rule()
+        own = rule.model_dump(exclude_none=True)
+        policy = Policy.model_validate({**self._for_all(), **own})
+        silent = procedure in NEVER_ASKED or (procedure in NOT_ASKED_UNLESS_NAMED and rule.needed is None)
+        return policy.model_copy(update={"needed": 0}) if silent else policy
+
+    def _for_all(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in Policy.model_fields}

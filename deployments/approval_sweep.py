@@ -1,0 +1,40 @@
+"""What happens to a run that waits for an approval while no process of it lives: the supervisor's part.
+
+Its time may be over, somebody may have ended it in Prefect, or a decision was made and nobody woke it.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from blocks.ledger.approval_requests import Request, State, end_unapproved, read_all_pending
+from blocks.ledger.connection import Connection
+from deployments.prefect_api import FINAL, PrefectApi
+
+log = logging.getLogger("supervisor")
+
+
+def tend_approvals(connection: Connection, api: PrefectApi, now: datetime | None = None) -> None:
+    """Look once at every run that waits."""
+    now = now or datetime.now(UTC)
+    for request in read_all_pending(connection):
+        _tend(connection, api, request, now)
+
+
+def _tend(connection: Connection, api: PrefectApi, request: Request, now: datetime) -> None:
+    state = api.read_state(request.run_id)
+    if state["type"] in FINAL:
+        message = f"It waited for an approval, and Prefect shows it as {state['name']}. Nothing was changed."
+        _end(connection, request, "withdrawn", message)
+    elif request.is_over(now) and state["type"] != "RUNNING":
+        message = f"Nobody decided until {request.expires_at:%Y-%m-%d %H:%M} UTC. Nothing was changed."
+        if _end(connection, request, "expired", message):
+            api.end_run(request.run_id, "Not approved", message)
+    elif request.state != "open" and state["type"] == "PAUSED":
+        api.wake(request.run_id)
+
+
+def _end(connection: Connection, request: Request, state: State, message: str) -> bool:
+    ended = end_unapproved(connection, request, state, message)
+    if ended:
+        log.info("Run %s of %s: %s", request.run_id, request.environment, message)
+    return ended

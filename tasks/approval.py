@@ -1,0 +1,137 @@
+"""Asking people through Prefect: a form on the run's page, and what came back through it.
+
+Prefect knows no users, and whoever reaches its API can press Resume. So the form only carries an answer in; whether
+that is worth anything, the ledger says.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from prefect import suspend_flow_run
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRunInput
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.input import RunInput
+from pydantic import Field, create_model
+
+from blocks.errors import Refused
+from blocks.ledger.approval_decisions import Answer
+from blocks.ledger.approval_requests import Request, next_form, read_all_pending, read_decisions
+from tasks.ledger import current_run
+from tasks.question import Question, describe_asked, page, read_usual_seconds
+
+_GRACE_SECONDS = 600
+"""The ledger ends a request in time; Prefect, which would do it without a word, only if nobody else did."""
+_MOST_CHARACTERS = 500
+
+
+def wait_for_answer(request: Request, zone: ZoneInfo, note: str = "") -> None:
+    """Show the form and end this process. Whoever answers has the run begin anew, from its top.
+
+    Raises Prefect's `Pause`, and Refused for a run without a deployment: nobody could bring that one back.
+    """
+    run = current_run()
+    request = next_form(run.connection, request)
+    told = _told(request, zone, note)
+    create_markdown_artifact(told, key="approval", description=f"Waits for an approval: {request.question['title']}")
+    seconds = (request.expires_at - datetime.now(UTC)).total_seconds() + _GRACE_SECONDS
+    try:
+        suspend_flow_run(wait_for_input=_form(request, told), timeout=int(seconds), key=_key(request))
+    except RuntimeError as error:
+        raise Refused(f"This run cannot wait for an approval: {error}", "Start its deployment instead.") from None
+
+
+def read_answer(request: Request) -> Answer | None:
+    """What came through the form that is open, taken away from Prefect; None where nobody answered in it.
+
+    An answer whose code came into another waiting run's form before is a copy: Refused.
+    """
+    with get_client(sync_client=True) as client:
+        found = _read_response(client, request)
+        if found is None:
+            return None
+        content = _content(found)
+        copied_from = _find_earlier(client, request, found, content.get("code"))
+        client.delete_flow_run_input(UUID(request.run_id), _response_key(request))
+    if copied_from:
+        raise Refused(f"This code was given to run {copied_from} before: it is worth nothing here.")
+    return Answer(
+        verdict=_text(content, "decision"),
+        name=_text(content, "name"),
+        code=_text(content, "code"),
+        reason=_text(content, "reason"),
+        plan=_text(content, "plan"),
+        source="form",
+    )
+
+
+def _told(request: Request, zone: ZoneInfo, note: str) -> str:
+    run = current_run()
+    usual = read_usual_seconds(run.connection, request.procedure, request.environment)
+    asked = describe_asked(request, read_decisions(run.connection, request))
+    lines = page(Question.model_validate(request.question), usual, asked, request.expires_at.astimezone(zone))
+    return "\n".join([*([f"**{note}**", ""] if note else []), *lines])
+
+
+def _form(request: Request, told: str) -> type[RunInput]:
+    verdicts = ["approve", "reject", *(["break glass"] if request.break_glass else [])]
+    name: Any = Literal[tuple(request.approvers)] if request.approvers else str
+    fields: dict[str, Any] = {
+        "plan": (Literal[request.fingerprint], Field(request.fingerprint, description="What the decision is for.")),
+        "decision": (Literal[tuple(verdicts)], Field(description=_DECISION)),
+        "name": (name, Field(description="Who you are, as you were enrolled.")),
+        "code": (str, Field(max_length=12, description="The one-time code that your device shows now.")),
+        "reason": (str, Field("", max_length=_MOST_CHARACTERS, description="Why; kept in the trail.")),
+    }
+    form: type[RunInput] = create_model("Approval", __base__=RunInput, **fields)
+    form._description = told
+    return form
+
+
+_DECISION = "`break glass`: alone, in an incident, with a reason; everybody is told."
+
+
+def _key(request: Request) -> str:
+    return f"approval-{request.id}-{request.forms}"
+
+
+def _response_key(request: Request) -> str:
+    """Prefect's own name for what came through a form that a suspended run showed."""
+    return f"suspended-{_key(request)}-response"
+
+
+def _read_response(client: SyncPrefectClient, request: Request) -> FlowRunInput | None:
+    try:
+        rows = client.request(
+            "POST", "/flow_runs/{id}/input/filter", path_params={"id": request.run_id}, json={"prefix": "suspended-"}
+        ).json()
+    except PrefectHTTPStatusError:
+        return None
+    found = [FlowRunInput.model_validate(row) for row in rows if row["key"] == _response_key(request)]
+    return found[0] if found else None
+
+
+def _content(found: FlowRunInput) -> dict[str, object]:
+    try:
+        content = found.decoded_value
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text(content: dict[str, object], name: str) -> str:
+    value = content.get(name)
+    return value[: _MOST_CHARACTERS + 1] if isinstance(value, str) else ""
+
+
+def _find_earlier(client: SyncPrefectClient, request: Request, found: FlowRunInput, code: object) -> str:
+    """The waiting run into whose form the same code was typed before; empty where there is none."""
+    for other in read_all_pending(current_run().connection):
+        theirs = _read_response(client, other) if other.id != request.id else None
+        came_before = theirs and theirs.created and found.created and theirs.created < found.created
+        if theirs and came_before and _content(theirs).get("code") == code:
+            return other.run_id
+    return ""
