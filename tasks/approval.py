@@ -13,7 +13,6 @@ from prefect import suspend_flow_run
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRunInput
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.input import RunInput
 from pydantic import Field, create_model
 
@@ -79,8 +78,9 @@ def _told(request: Request, zone: ZoneInfo, note: str) -> str:
 def _form(request: Request, told: str) -> type[RunInput]:
     verdicts = ["approve", "reject", *(["break glass"] if request.break_glass else [])]
     name: Any = Literal[tuple(request.approvers)] if request.approvers else str
+    filled_in: dict[str, Any] = {"enum": [request.fingerprint], "default": request.fingerprint}
     fields: dict[str, Any] = {
-        "plan": (Literal[request.fingerprint], Field(request.fingerprint, description="What the decision is for.")),
+        "plan": (str, Field(description="What the decision is for.", json_schema_extra=filled_in)),
         "decision": (Literal[tuple(verdicts)], Field(description=_DECISION)),
         "name": (name, Field(description="Who you are, as you were enrolled.")),
         "code": (str, Field(max_length=12, description="The one-time code that your device shows now.")),
@@ -104,14 +104,8 @@ def _response_key(request: Request) -> str:
 
 
 def _read_response(client: SyncPrefectClient, request: Request) -> FlowRunInput | None:
-    try:
-        rows = client.request(
-            "POST", "/flow_runs/{id}/input/filter", path_params={"id": request.run_id}, json={"prefix": "suspended-"}
-        ).json()
-    except PrefectHTTPStatusError:
-        return None
-    found = [FlowRunInput.model_validate(row) for row in rows if row["key"] == _response_key(request)]
-    return found[0] if found else None
+    found = client.filter_flow_run_input(UUID(request.run_id), _response_key(request), limit=1, exclude_keys=set())
+    return next(iter(found), None)
 
 
 def _content(found: FlowRunInput) -> dict[str, object]:
