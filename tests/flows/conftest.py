@@ -7,6 +7,7 @@ import pytest
 from deployments.stack.state import write_private
 from tests.flows.environments import write_environments
 from tests.flows.interface import Interface
+from tests.flows.people import People
 from tests.flows.production import Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
@@ -40,6 +41,11 @@ def production(stack: RunningStack, shared_production: Production) -> Production
 @pytest.fixture
 def records(stack: RunningStack) -> Records:
     return Records(stack)
+
+
+@pytest.fixture
+def people(stack: RunningStack) -> People:
+    return People(stack)
 
 
 @pytest.fixture

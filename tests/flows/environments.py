@@ -61,6 +61,12 @@ def _differences(folder: Path) -> dict[str, Parts]:
             "service": {"response_seconds": 0.0001, "smoke": [_webhook(f"file:{folder}/wrong-secret")]},
             "rollout": {"freezes": [THIS_CENTURY]},
         },
+        "shop-asked": {
+            "approvals": {"needed": 1, "procedures": {"migrate-with-backup": {"needed": 2, "break_glass": False}}},
+            "notices": {"channels": [f"file:{folder}/channel"]},
+        },
+        "shop-asked-twice": {"approvals": {"needed": 2, "open_hours": 1}},
+        "shop-asked-shortly": {"approvals": {"needed": 1, "open_hours": 0.01}},
         "shop-tagged": {
             "rollout": {"deployer": "tag", "hotfix_window_seconds": 30},
             "source": {"folder": str(folder / "clone"), "remote": "origin"},
