@@ -14,6 +14,7 @@ from blocks.ledger.connection import Connection
 from blocks.one_time_code import new_seed
 from tests.blocks.ledger.approvals_key import VARIABLE, new_key
 from tests.blocks.ledger.conftest import Connect
+from tests.blocks.platforms.waiting import eventually
 from tests.ledger_database import TABLES, LedgerDatabase
 from tests.secret_search import find_secrets
 
@@ -159,6 +160,19 @@ def test_the_old_device_of_somebody_who_was_reset_proves_nothing(connection: Con
     with pytest.raises(WrongCode):
         prove(connection, "ada", ada.at(NOW), NOW)
     prove(connection, "ada", TOTP(seed).at(NOW), NOW)
+
+
+def test_a_code_of_the_old_device_that_comes_while_somebody_is_reset_proves_nothing(
+    connect: Connect, connection: Connection, ada: TOTP, ledger: LedgerDatabase
+) -> None:
+    enrolled(connection, "bob", approved_by="ada")
+    with ThreadPoolExecutor(1) as other:
+        with connection.transaction():
+            replace_seed(connection, "ada", new_seed(), approved_by="bob")
+            proving = other.submit(prove, connect("run-2"), "ada", ada.at(NOW), NOW)
+            eventually(lambda: ledger.as_superuser("SELECT FROM pg_locks WHERE NOT granted") != [])
+        with pytest.raises(WrongCode):
+            proving.result(10)
 
 
 def test_steps_that_were_used_stay_used_when_somebody_is_reset(connection: Connection, ada: TOTP) -> None:
