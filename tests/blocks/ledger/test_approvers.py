@@ -170,7 +170,7 @@ def test_a_code_of_the_old_device_that_comes_while_somebody_is_reset_proves_noth
         with connection.transaction():
             replace_seed(connection, "ada", new_seed(), approved_by="bob")
             proving = other.submit(prove, connect("run-2"), "ada", ada.at(NOW), NOW)
-            eventually(lambda: ledger.as_superuser("SELECT FROM pg_locks WHERE NOT granted") != [])
+            eventually(lambda: ledger.as_superuser("SELECT pid FROM pg_locks WHERE NOT granted") != [])
         with pytest.raises(WrongCode):
             proving.result(10)
 
