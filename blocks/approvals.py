@@ -11,8 +11,8 @@ from blocks.part import Part
 APPROVER_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 """What an approver may be called."""
 
-NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "backups-due", "health-check"})
-"""They change nothing that anybody uses, or put back what an approved run left behind."""
+NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "import-dump", "backups-due", "health-check"})
+"""They make and prove backups, look, or put back what an approved run left behind."""
 
 NOT_ASKED_UNLESS_NAMED = frozenset({"roll-back-deploy"})
 """A policy for everything is not meant for the one that brings visitors back to what worked."""

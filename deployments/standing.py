@@ -21,6 +21,8 @@ class Standing(BaseModel):
     release: str
     """The version that users meet; empty when the service does not say one."""
     held_by: str
+    waits: list[str]
+    """Runs that wait for an approval."""
     armed: list[str]
     needs_a_human: list[str]
     last_run: str
@@ -50,12 +52,22 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         environment=name,
         release=_read_release(document["data"]["service"]),
         held_by=f"{holder['procedure']} (run {holder['run_id']}) since {holder['since']:%H:%M:%S %Z}" if holder else "",
+        waits=_read_waiting(connection, name),
         armed=_undos(connection, name, "armed"),
         needs_a_human=_undos(connection, name, "failed"),
         last_run=f"{last['procedure']}: {last['ending']}, {last['started_at']:%Y-%m-%d %H:%M:%S %Z}" if last else "",
         backups=backups,
         broken=broken,
     )
+
+
+def _read_waiting(connection: Connection, name: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT run_id, question->>'title' AS title, expires_at FROM approval_request JOIN run ON run.id = run_id"
+        " WHERE environment = %s AND closed_at IS NULL AND ending IS NULL ORDER BY approval_request.id",
+        [name],
+    )
+    return [f"{row['title']}, until {row['expires_at']:%Y-%m-%d %H:%M %Z} (run {row['run_id']})" for row in rows]
 
 
 def _read_backups(connection: Connection, name: str, data: dict[str, Any]) -> tuple[str, list[str]]:

@@ -53,6 +53,7 @@ from tasks.rollback import (
     return_traffic,
     stop_releases_of,
 )
+from tasks.rollback import question_of as question_of_rollback
 from tasks.traffic import TrafficBefore, mix_in, read_main_release, shift_traffic
 from tasks.verdict import Reading, Verdict
 from tasks.version import MOST_CHARACTERS, PATTERN, check_version
@@ -225,6 +226,7 @@ def _releases_with_traffic(environment: Environment, plan: DeployPlan) -> list[R
 
 def _return_to_good_release(environment: Environment, to: str, cause: str) -> str:
     platform, name = environment.platform, environment.environment
+    approved(environment, question_of_rollback(name, to, cause))
     deploying = read_deploy_in_progress(environment)
     target = None if deploying and not to else find_good_release(environment, to)
     with locked(environment, preempt=True):

@@ -34,6 +34,7 @@ from tasks.migration import (
     find_last_migration,
     mark_rolled_back,
     migration_before,
+    question_of_way_back,
     revert_migrations,
     verify_migrated,
     verify_schema_before,
@@ -117,6 +118,7 @@ def roll_back_migration(
 ) -> str:
     """Take a migration back by the way that loses nothing, and say which and why; else ask for a human."""
     before = before or find_last_migration(environment)
+    approved(environment, question_of_way_back(environment.environment, before, accept_loss))
     with locked(environment), checked_out(environment, before.commit) as workspace:
         with phase("choose the way back"):
             status = tool_of(environment).read_status(workspace)

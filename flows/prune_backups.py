@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from blocks.environment import Environment
+from flows.guards.approval import approved
 from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
@@ -18,6 +19,8 @@ from tasks.retention import (
     move_backup_to_cold,
     plan_pruning,
     publish_prune_plan,
+    question_of,
+    require_unchanged,
 )
 
 Delete = Annotated[bool, Field(description="Really delete; without it only the plan is shown.")]
@@ -36,9 +39,10 @@ def prune_backups(
     told = f"{len(plan.going)} of {len(plan.fates)} backups of {plan.environment}"
     if not delete:
         return f"{told} would be deleted. Nothing was changed."
+    approved(environment, question_of(plan))
 
     with locked(environment, aspect="backups"):
-        plan = plan_pruning(environment)
+        require_unchanged(plan, plan_pruning(environment))
         cold = [fate.backup for fate in plan.going_cold if move_backup_to_cold(environment, fate.backup)]
         for fate in plan.going:
             delete_backup(environment, fate.backup)

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from blocks.environment import Environment
+from flows.guards.approval import approved
 from flows.guards.armed import armed
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
@@ -33,6 +34,7 @@ from tasks.restore_plan import (
     require_accepted,
     require_possible,
 )
+from tasks.restore_question import question_of, question_of_undo
 from tasks.restore_switch import (
     SwitchBefore,
     exchange_names,
@@ -76,6 +78,7 @@ def restore_and_verify(
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
     require_possible(plan)
     require_accepted(plan.losses, accept_loss, plan.backup.taken_at)
+    approved(environment, question_of(plan, accept_loss))
 
     with locked(environment):
         require_as_planned(environment, plan)
@@ -99,6 +102,7 @@ def undo_restore(
 ) -> str:
     """Switch back to the database of before a restore, unless that would lose what was written since."""
     before = before or find_last_switch(environment)
+    approved(environment, question_of_undo(environment.environment, before, accept_loss))
     with locked(environment):
         if is_switched(environment, before):
             access = {"oid": before.new_oid, "may_connect": before.may_connect_after}

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from blocks.environment import Environment
+from flows.guards.approval import approved
 from flows.guards.armed import armed
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
@@ -21,6 +22,7 @@ from tasks.table_restore.load import drop_restored, restore_tables_beside
 from tasks.table_restore.model import Mode, TableRestorePlan
 from tasks.table_restore.page import publish_table_plan
 from tasks.table_restore.plan import plan_table_restore, require_possible
+from tasks.table_restore.question import question_of, question_of_undo
 from tasks.table_restore.write import Change, change_of, find_last_change, put_rows_back, write_rows_of_backup
 
 Tables = Annotated[
@@ -62,6 +64,7 @@ def restore_table(  # noqa: PLR0913, PLR0917 (they are the fields of its form)
     if plan_only:
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
     require_possible(plan, accept_loss)
+    approved(environment, question_of(plan, accept_loss))
 
     with locked(environment):
         undo = {"schema": plan.restored, "run_id": current_run().id}
@@ -91,6 +94,7 @@ def undo_restore_table(
 ) -> str:
     """Put the rows back that the last merge or replacement changed, unless somebody changed them since."""
     change = change or find_last_change(environment)
+    approved(environment, question_of_undo(environment.environment, change, accept_loss))
     with locked(environment):
         was_written = put_rows_back(environment, change, accept_loss)
         verify_answers(environment.service)

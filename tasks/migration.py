@@ -20,6 +20,7 @@ from tasks.ledger import current_run, effect, read_last_effect
 from tasks.live_database import live_name, restore_url
 from tasks.migration_plan import MigrationPlan, read_live_schema
 from tasks.migration_workspace import tool_of
+from tasks.question import Effect, Question, fingerprint_of
 from tasks.server_session import connect_as_restorer, read_live_database, translate
 
 _ASK_SECONDS = 60
@@ -50,6 +51,29 @@ class Way(BaseModel):
 
     how: Literal["nothing", "drop invalid indexes", "down-migrations", "restore", "human"]
     why: str
+
+
+def question_of_way_back(environment: str, before: MigrationBefore, accept_loss: str) -> Question:
+    """What the approvers of taking a migration back decide on."""
+    facts = {
+        "migrated by run": before.run_id,
+        "revision then": before.revision or "none",
+        "backup made before": before.backup,
+        "down-migrations": "seen to be exact" if before.way_back else "not exact, or never tried",
+        "loss accepted by who asks": accept_loss or "none",
+    }
+    return Question(
+        title=f"Take the migration of {environment} to {before.version} back",
+        fingerprint=fingerprint_of(facts),
+        facts=facts,
+        effects=[
+            Effect(
+                what="goes the way that loses nothing: down-migrations, or the backup made before; else asks a human",
+                undo="the same migration again",
+            )
+        ],
+        losses=[f"what was written since, in: {accept_loss}"] if accept_loss else [],
+    )
 
 
 def migration_before(

@@ -16,6 +16,7 @@ from blocks.stores.interface import Store, StoredObject
 from tasks.backup import ABANDONED
 from tasks.catalogue import MANIFEST, Backup, Catalogue, folder_of, read_catalogue, store_of
 from tasks.ledger import current_run, effect
+from tasks.question import Effect, Question, fingerprint_of
 from tasks.retry import is_passing
 from tasks.transfer_progress import in_words
 
@@ -47,6 +48,29 @@ class PrunePlan(BaseModel):
     @property
     def going_cold(self) -> list[Fate]:
         return [fate for fate in self.fates if fate.goes_cold]
+
+
+def question_of(plan: PrunePlan) -> Question:
+    """What its approvers decide on."""
+    facts = {
+        "deleted": ", ".join(fate.backup for fate in plan.going) or "none",
+        "to cold storage": ", ".join(fate.backup for fate in plan.going_cold) or "none",
+        "leftover objects": ", ".join(plan.leftovers) or "none",
+    }
+    return Question(
+        title=f"Delete {len(plan.going)} of {len(plan.fates)} backups of {plan.environment}",
+        fingerprint=fingerprint_of(facts),
+        facts=facts,
+        effects=[Effect(what="deletes backups and leftover objects", undo="")],
+    )
+
+
+def require_unchanged(plan: PrunePlan, now: PrunePlan) -> None:
+    """Raises Refused when other backups would go than those that were shown."""
+    if (now.going, now.going_cold) != (plan.going, plan.going_cold):
+        raise Refused(
+            f"The backups of {plan.environment} changed since the plan was made.", "Start again. Nothing was changed."
+        )
 
 
 def choose(catalogue: Catalogue, policy: Backups, held: Callable[[Backup], str] = lambda backup: "") -> list[Fate]:

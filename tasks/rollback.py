@@ -7,6 +7,7 @@ from blocks.environment import Environment
 from blocks.errors import BackstopError, BadParameter, ReleaseIsBad
 from blocks.platforms.interface import Platform, Release, Split
 from tasks.ledger import current_run, effect, read_intents
+from tasks.question import Effect, Question, fingerprint_of
 from tasks.release import stop_release
 from tasks.retry import is_passing
 from tasks.traffic import TrafficBefore, is_explained, not_explained, read_main_release, shift_traffic
@@ -31,6 +32,18 @@ def return_traffic(environment: Environment, before: TrafficBefore) -> None:
         raise not_explained(split, before)
     with effect("shift traffic", split=before.split):
         platform.shift_traffic(before.split)
+
+
+def question_of(environment: str, to: str, cause: str) -> Question:
+    """What the approvers of a rollback that somebody asked for decide on."""
+    target = to or "the last good release"
+    facts = {"return to": target, "cause": cause or "not given"}
+    return Question(
+        title=f"Roll {environment} back to {target}",
+        fingerprint=fingerprint_of(facts),
+        facts=facts,
+        effects=[Effect(what=f"gives {target} all traffic and stops the present one", undo="traffic as it is now")],
+    )
 
 
 def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:

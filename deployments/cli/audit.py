@@ -15,6 +15,7 @@ HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", action="store_true", help="check the chain and its anchored heads")
+    parser.add_argument("--break-glass", action="store_true", help="only what one person let through alone, and why")
     parser.add_argument("--run", metavar="ID", default="", help="only the rows of one run")
     parser.add_argument(
         "--last", type=int, default=200, metavar="N", help="how many rows, the newest ones (default 200)"
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     with connect("audit") as connection:
         if arguments.verify:
             return _verify(connection)
-        for row in _read(connection, arguments.run, arguments.last):
+        for row in _read(connection, arguments):
             print(json.dumps(row) if arguments.json else _line(row))
     return ExitCode.DONE
 
@@ -44,11 +45,12 @@ def _verify(connection: Connection) -> int:
     return ExitCode.DONE
 
 
-def _read(connection: Connection, run_id: str, last: int) -> list[dict[str, Any]]:
+def _read(connection: Connection, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return connection.execute(
-        "SELECT * FROM (SELECT * FROM audit WHERE %(run)s = '' OR run_id = %(run)s"
+        "SELECT * FROM (SELECT * FROM audit WHERE (%(run)s = '' OR run_id = %(run)s)"
+        " AND (NOT %(glass)s OR (event = 'decision' AND detail->>'verdict' = 'break glass'))"
         " ORDER BY sequence DESC LIMIT %(last)s) newest ORDER BY sequence",
-        {"run": run_id, "last": max(last, 0)},
+        {"run": arguments.run, "glass": arguments.break_glass, "last": max(arguments.last, 0)},
     ).fetchall()
 
 

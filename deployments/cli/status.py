@@ -59,7 +59,12 @@ def _show(components: list[ComponentStatus], standings: list[Standing], trouble:
         print(f"{'':<16} held by    {standing.held_by or 'nobody'}")
         if standing.backups:
             print(f"{'':<16} backups    {standing.backups}")
-        lines = (("broken", standing.broken), ("armed", standing.armed), ("HUMAN", standing.needs_a_human))
+        lines = (
+            ("broken", standing.broken),
+            ("waits", standing.waits),
+            ("armed", standing.armed),
+            ("HUMAN", standing.needs_a_human),
+        )
         for name, entries in lines:
             for entry in entries:
                 print(f"{'':<16} {name:<10} {entry}")

@@ -1,0 +1,46 @@
+"""Restores and their undo, as they are put to approvers."""
+
+from tasks.question import Effect, Question, fingerprint_of
+from tasks.restore_plan import RestorePlan
+from tasks.restore_switch import SwitchBefore
+
+
+def question_of(plan: RestorePlan, accept_loss: str) -> Question:
+    """What its approvers decide on."""
+    live = plan.live.name
+    switched = f"variable {plan.variable} points to {plan.new_name}" if plan.variable else f"it takes the name {live}"
+    return Question(
+        title=f"Restore {plan.backup.id} into {plan.environment}",
+        fingerprint=plan.fingerprint,
+        facts={
+            "backup taken at": f"{plan.backup.taken_at:%Y-%m-%d %H:%M:%S %Z}",
+            "backup proven": "yes" if plan.proven else "no",
+            "live database": f"{live} ({plan.live.oid})" if plan.is_live_there else f"{live} is gone",
+            "loss accepted by who asks": accept_loss or "none",
+        },
+        effects=[
+            Effect(what="stops all writes: the service is down meanwhile", undo="writes go on as before"),
+            Effect(what=f"restores into the new database {plan.new_name}", undo="the new database is dropped"),
+            Effect(what=f"{switched}; the present one is kept", undo="switched back, unless that would lose writes"),
+        ],
+        losses=["unknown"] if plan.losses is None else [str(loss) for loss in plan.losses],
+    )
+
+
+def question_of_undo(environment: str, before: SwitchBefore, accept_loss: str) -> Question:
+    """What the approvers of a switch back decide on."""
+    facts = {
+        "restored from": before.backup,
+        "live again": f"{before.kept} ({before.live_oid})" if before.live_oid else f"none: {before.live} was gone",
+        "loss accepted by who asks": accept_loss or "none",
+    }
+    return Question(
+        title=f"Undo the restore of {before.backup} in {environment}",
+        fingerprint=fingerprint_of(facts),
+        facts=facts,
+        effects=[
+            Effect(what="stops all writes: the service is down meanwhile", undo="writes go on as before"),
+            Effect(what=f"makes {before.kept} the live database again", undo="another restore of the same backup"),
+        ],
+        losses=[f"what was written since the restore, in: {accept_loss}"] if accept_loss else [],
+    )
