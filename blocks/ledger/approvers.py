@@ -24,11 +24,11 @@ class Approver(NamedTuple):
     """When the seed that counts now was stored."""
 
 
-def normalised(name: str) -> str:
+def normalised(name: str, parameter: str = "name") -> str:
     """The name in lower case, without spaces around it. Raises BadParameter."""
     found = name.strip().lower()
     if not re.fullmatch(NAME, found):
-        raise BadParameter("name", name, "a letter, then up to 62 letters without accents, digits, dots, _ and -")
+        raise BadParameter(parameter, name, "a letter, then up to 62 letters without accents, digits, dots, _ and -")
     return found
 
 

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         with connect("approvers") as connection:
             if arguments.action == "list":
                 return _list(connection, arguments.json)
-            other = arguments.approved_by and approvers.normalised(arguments.approved_by)
+            other = arguments.approved_by and approvers.normalised(arguments.approved_by, "--approved-by")
             return _CHANGES[arguments.action](connection, approvers.normalised(arguments.name), other)
     except psycopg.Error as error:
         raise LedgerUnreachable(f"The ledger went away or refused: {type(error).__name__}.") from None

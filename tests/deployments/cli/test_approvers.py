@@ -188,10 +188,13 @@ def test_the_list(enrolment: Enrolment) -> None:
 
 @pytest.mark.parametrize("name", ["", "ada lovelace", "../ada", "{{ ada }}", "a" * 5000, "ädä"], ids=ascii)
 def test_a_bad_name_is_refused(enrolment: Enrolment, name: str) -> None:
-    for words in (("add", name), ("add", "bob", f"--approved-by={name or '-'}")):
+    for parameter, words in {
+        "name": ("add", name),
+        "--approved-by": ("add", "bob", f"--approved-by={name or '-'}"),
+    }.items():
         ended = enrolment.run(*words)
         assert ended.code == 1
-        assert "Parameter 'name' was " in ended.errors
+        assert f"Parameter '{parameter}' was " in ended.errors
         assert "Nothing was changed." in ended.errors
         assert len(ended.errors) < 400
 
