@@ -62,11 +62,17 @@ def _run(words: list[str]) -> int:
 def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="backstop",
+        usage="backstop [-h] [--version] COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Operations runbooks that run themselves and put things back.",
-        epilog="`backstop COMMAND --help` tells more about one.",
+        epilog="\n".join(
+            [
+                "commands:",
+                *(f"    {name:<10} {summary}" for name, summary in COMMANDS.items()),
+                "\n`backstop COMMAND --help` tells more about one.",
+            ]
+        ),
     )
     parser.add_argument("--version", action="version", version=f"backstop {version('backstop')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary)
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
     return parser
