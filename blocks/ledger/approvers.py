@@ -52,8 +52,9 @@ def prove(connection: Connection, name: str, code: str, now: float | None = None
     if not re.fullmatch(NAME, name):
         raise wrong_code()
     row = connection.execute("SELECT seed FROM approver WHERE name = %s", [name]).fetchone()
-    encrypted = [encrypt(_SEED_OF_NOBODY, name), *([row["seed"]] if row else [])][-1]  # one more work for everybody
-    step = step_of(decrypt(str(encrypted), name), digits, now)
+    of_nobody = encrypt(_SEED_OF_NOBODY, name)  # for known names as well: an unknown one takes no longer
+    encrypted = str(row["seed"]) if row else of_nobody
+    step = step_of(decrypt(encrypted, name), digits, now)
     # Asked whatever was found: time would tell a guesser an unknown name, and a right code that was used before.
     # By its seed: an approver who was reset or removed in this moment is not proven by the old device.
     used = connection.execute(
