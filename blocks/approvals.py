@@ -1,15 +1,12 @@
 """Who has to agree before a procedure changes anything: a policy per environment and procedure."""
 
-import re
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from blocks.approval_policy import APPROVER_NAME, Policy
 from blocks.part import Part
-
-APPROVER_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}")
-"""What an approver may be called."""
 
 NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "import-dump", "backups-due", "health-check"})
 """They make and prove backups, look, or put back what an approved run left behind."""
@@ -30,16 +27,6 @@ class Rule(BaseModel):
     approvers: list[Approver] | None = Field(default=None, max_length=100, description="Who may agree or reject.")
     open_hours: float | None = Field(default=None, ge=0.01, le=24 * 30, description="How long they are waited for.")
     break_glass: bool | None = Field(default=None, description="Whether one of them may let it through alone.")
-
-
-class Policy(BaseModel):
-    """What holds for one procedure in one environment."""
-
-    needed: int
-    approvers: list[str]
-    """Empty: whoever is enrolled."""
-    open_hours: float
-    break_glass: bool
 
 
 class Approvals(Part):

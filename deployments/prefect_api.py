@@ -53,6 +53,10 @@ class PrefectApi:
         run: dict[str, Any] = self._call("GET", f"/flow_runs/{run_id}").json()
         return run["state"] or {"type": "PENDING", "name": "Pending", "message": ""}
 
+    def answer(self, run_id: str, content: dict[str, Any]) -> None:
+        """Press Resume in a run that waits, with this in its form."""
+        self._call("POST", f"/flow_runs/{run_id}/resume", json={"run_input": content})
+
     def wake(self, run_id: str) -> None:
         """Have a run that waits begin again, from its top; one that does not wait is left as it is."""
         self._set_state(run_id, {"type": "SCHEDULED", "name": "Resuming"})

@@ -7,7 +7,7 @@ down the terminal, where a person has to be on the host.
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
-from blocks.approvals import APPROVER_NAME
+from blocks.approval_policy import APPROVER_NAME
 from blocks.errors import NotApproved, Refused, WrongCode
 from blocks.ledger import trail
 from blocks.ledger.approval_requests import (

@@ -16,7 +16,7 @@ from typing import Any, Literal, LiteralString
 from psycopg.types.json import Json
 from pydantic import BaseModel
 
-from blocks.approvals import Policy
+from blocks.approval_policy import Policy
 from blocks.errors import NotApproved, Refused
 from blocks.ledger import trail
 from blocks.ledger.approvals_key import is_sealed

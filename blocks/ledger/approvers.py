@@ -1,18 +1,17 @@
 """Who may approve: a name, and the seed of the one-time codes that prove it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from blocks.approval_policy import APPROVER_NAME
 from blocks.errors import BadParameter, Refused
 from blocks.ledger import trail
 from blocks.ledger.approvals_key import decrypt, encrypt
 from blocks.ledger.connection import Connection
 from blocks.one_time_code import read_code, step_of, wrong_code
 
-NAME = r"^[a-z][a-z0-9._-]{0,62}$"
 FIRST = "first"
 """Who approved the enrolment of the first one: nobody could."""
 _SEED_OF_NOBODY = "A" * 32
@@ -27,7 +26,7 @@ class Approver(NamedTuple):
 def normalised(name: str, parameter: str = "name") -> str:
     """The name in lower case, without spaces around it. Raises BadParameter."""
     found = name.strip().lower()
-    if not re.fullmatch(NAME, found):
+    if not APPROVER_NAME.fullmatch(found):
         raise BadParameter(parameter, name, "a letter, then up to 62 letters without accents, digits, dots, _ and -")
     return found
 
@@ -49,7 +48,7 @@ def prove(connection: Connection, name: str, code: str, now: float | None = None
     Raises Refused when the seed cannot be opened.
     """
     digits = read_code(code)
-    if not re.fullmatch(NAME, name):
+    if not APPROVER_NAME.fullmatch(name):
         raise wrong_code()
     row = connection.execute("SELECT seed FROM approver WHERE name = %s", [name]).fetchone()
     of_nobody = encrypt(_SEED_OF_NOBODY, name)  # for known names as well: an unknown one takes no longer

@@ -4,6 +4,7 @@ import time
 
 from rich.console import Console
 
+from deployments.demo.approver import enrolled
 from deployments.demo.beginning import return_to_beginning
 from deployments.demo.closing import judge_visits, show_chapters, show_visitors
 from deployments.demo.story import STORY
@@ -18,7 +19,8 @@ def perform(layout: Layout, console: Console) -> bool:
     api = PrefectApi()
     return_to_beginning(api, console)
     began = time.time()
-    told = [tell(chapter, api, console) for chapter in STORY]
+    with enrolled() as approver:
+        told = [tell(chapter, api, console, approver) for chapter in STORY]
     visitors = judge_visits(list(read_visits(layout.visits, since=began)))
     show_chapters(told, console)
     show_visitors(visitors, console)

@@ -19,6 +19,8 @@ class Chapter(NamedTuple):
     parameters: dict[str, str]
     ending: str
     """The one that the story wants."""
+    is_asked: bool = False
+    """It waits until somebody else has agreed."""
 
 
 STORY = (
@@ -62,6 +64,12 @@ STORY = (
         "Restore of staging",
         "Into a new database, compared again, which then takes the live one's name. The old one is kept.",
         *("restore-and-verify", STAGING, {}, "Done"),
+    ),
+    Chapter(
+        "Rows of production, out of its backup",
+        "Production asks a second person first. A wrong code changes nothing; the right one lets the run go on.",
+        *("restore-table", PRODUCTION, {"tables": "public.tasks"}, "Done"),
+        is_asked=True,
     ),
     Chapter(
         f"{NEXT} to staging",

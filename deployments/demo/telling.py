@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from blocks.errors import BackstopError
+from deployments.demo.approver import Approver
 from deployments.demo.story import Chapter
 from deployments.follow import Ended, follow
 from deployments.prefect_api import PrefectApi
@@ -26,7 +27,7 @@ class Told(NamedTuple):
         return self.ended.ending == self.chapter.ending
 
 
-def tell(chapter: Chapter, api: PrefectApi, console: Console) -> Told:
+def tell(chapter: Chapter, api: PrefectApi, console: Console, approver: Approver | None) -> Told:
     """Run the chapter to its ending."""
     console.print(Text(f"\n{chapter.title}", style="bold"))
     console.print(Text(chapter.remark), soft_wrap=True)
@@ -37,6 +38,8 @@ def tell(chapter: Chapter, api: PrefectApi, console: Console) -> Told:
 
     began = time.monotonic()
     run_id = start(chapter, api)
+    if chapter.is_asked and approver:
+        approver.answer(api, run_id)
     with console.status(chapter.title):
         ended = follow(api, run_id, CHAPTER_SECONDS, say) or _endless()
     seconds = time.monotonic() - began
