@@ -4,6 +4,7 @@ Prefect knows no users, and whoever reaches its API can press Resume. So the for
 that is worth anything, the ledger says.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -20,6 +21,7 @@ from blocks.errors import Refused
 from blocks.ledger.approval_decisions import Answer
 from blocks.ledger.approval_requests import Request, next_form, read_all_pending, read_decisions
 from tasks.ledger import current_run
+from tasks.markdown import plain
 from tasks.question import Question, describe_asked, page, read_usual_seconds
 
 _GRACE_SECONDS = 600
@@ -72,7 +74,7 @@ def _told(request: Request, zone: ZoneInfo, note: str) -> str:
     usual = read_usual_seconds(run.connection, request.procedure, request.environment)
     asked = describe_asked(request, read_decisions(run.connection, request))
     lines = page(Question.model_validate(request.question), usual, asked, request.expires_at.astimezone(zone))
-    return "\n".join([*([f"**{note}**", ""] if note else []), *lines])
+    return "\n".join([*([f"**{plain(note)}**", ""] if note else []), *lines])
 
 
 def _form(request: Request, told: str) -> type[RunInput]:
@@ -80,18 +82,27 @@ def _form(request: Request, told: str) -> type[RunInput]:
     name: Any = Literal[tuple(request.approvers)] if request.approvers else str
     filled_in: dict[str, Any] = {"enum": [request.fingerprint], "default": request.fingerprint}
     fields: dict[str, Any] = {
-        "plan": (str, Field(description="What the decision is for.", json_schema_extra=filled_in)),
-        "decision": (Literal[tuple(verdicts)], Field(description=_DECISION)),
+        # Not the form's own description: Prefect 3.8.8 leaves that no room in a window of 720 pixels.
+        "plan": (str, Field(description=_kept_in_lines(told), json_schema_extra=filled_in)),
+        "decision": (Literal[tuple(verdicts)], Field(description=_decision(request))),
         "name": (name, Field(description="Who you are, as you were enrolled.")),
-        "code": (str, Field(max_length=12, description="The one-time code that your device shows now.")),
+        "code": (
+            str,
+            Field(max_length=12, description="The one-time code that your device shows now. It counts once."),
+        ),
         "reason": (str, Field("", max_length=_MOST_CHARACTERS, description="Why; kept in the trail.")),
     }
-    form: type[RunInput] = create_model("Approval", __base__=RunInput, **fields)
-    form._description = told
-    return form
+    return create_model("Approval", __base__=RunInput, **fields)
 
 
-_DECISION = "`break glass`: alone, in an incident, with a reason; everybody is told."
+def _decision(request: Request) -> str:
+    alone = " `break glass`: let it through alone, in an incident; say why in 20 characters, everybody is told."
+    return f"`reject` ends the run; nothing is changed.{alone if request.break_glass else ''}"
+
+
+def _kept_in_lines(text: str) -> str:
+    """For a field's description: Prefect 3.8.8 makes a space of the last newline in a row."""
+    return re.sub(r"\n+", r"\g<0>\n", text)
 
 
 def _key(request: Request) -> str:

@@ -125,7 +125,8 @@ def question_of(plan: DeployPlan) -> Question:
         facts={
             "commit": plan.commit,
             "replaces": plan.replaces,
-            "traffic now": str(plan.before.split),
+            "traffic now": ", ".join(f"{release} {percent} %" for release, percent in plan.before.split.items())
+            or "none",
             "watched for": f"{plan.window_seconds:g} s",
             "deployed by": plan.deployer,
             "changes": "; ".join(plan.changes) or "none known",

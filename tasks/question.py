@@ -61,18 +61,20 @@ def read_usual_seconds(connection: Connection, procedure: str, environment: str)
 
 
 def page(question: Question, usual_seconds: float | None, asked: Sequence[str], until: datetime) -> Iterator[str]:
-    """Markdown lines for whoever decides; `asked` says how many have to agree and who did."""
+    """Markdown lines for whoever decides; `asked` says how many have to agree and who did.
+
+    A form is too narrow for tables: Prefect 3.8.8 cuts their cells off.
+    """
     yield f"## {plain(question.title)}"
     yield f"Plan `{question.fingerprint}` · open until **{until:%Y-%m-%d %H:%M %Z}** · {_takes(usual_seconds)}"
     yield ""
-    yield from (f"- {line}" for line in asked)
+    yield from (f"- {plain(line)}" for line in asked)
     yield ""
-    yield "| what is done | what undoes it |"
-    yield "|---|---|"
-    yield from (f"| {plain(one.what)} | {plain(one.undo) or '**nothing**'} |" for one in question.effects)
+    yield "What is done:"
+    yield from (f"1. **{plain(one.what)}** · undo: {plain(one.undo) or '**none**'}" for one in question.effects)
     yield ""
     if question.losses:
-        yield "**Would be lost:**"
+        yield "**What would be lost:**"
         yield from (f"- {plain(loss)}" for loss in question.losses)
     else:
         yield "Nothing would be lost."
@@ -82,11 +84,17 @@ def page(question: Question, usual_seconds: float | None, asked: Sequence[str], 
 
 def describe_asked(request: Request, decisions: list[Decision]) -> list[str]:
     """How many have to agree, who may, who did."""
+    people = "1 person" if request.needed == 1 else f"{request.needed} people"
     who = ", ".join(request.approvers) or "whoever is enrolled"
-    needed = f"{request.needed} of {who} must agree" if request.needed > 1 else f"One of {who} must agree"
-    never = f", not {request.requested_by}, who asked for it" if request.requested_by else ""
-    return [f"{needed}{never}.", *(f"{str(decision).capitalize()}." for decision in decisions)]
+    never = f"; not {request.requested_by}, who asked for it" if request.requested_by else ""
+    return [f"{people} must agree ({who}{never}).", *map(sentence, decisions)]
+
+
+def sentence(decision: Decision) -> str:
+    """As: Rejected by ada: not on a Friday."""
+    told = str(decision)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _takes(seconds: float | None) -> str:
-    return f"usually takes {seconds:.0f} s" if seconds is not None else "never ran here before"
+    return f"usually takes {seconds:.0f} s" if seconds is not None else "never done here before"

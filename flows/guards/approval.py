@@ -14,7 +14,7 @@ from blocks.ledger.approval_requests import Request, close, open_request, read_d
 from tasks.approval import read_answer, wait_for_answer
 from tasks.ledger import Run, current_run
 from tasks.notice import announce
-from tasks.question import Question, describe_asked, differences
+from tasks.question import Question, describe_asked, differences, sentence
 
 
 def approved(environment: Environment, question: Question) -> None:
@@ -58,7 +58,7 @@ def hear_answer(environment: Environment) -> None:
         note, request = _hear(environment, run, request)
     if request.state == "rejected":
         close(run.connection, request, "rejected")
-        told = " ".join(f"{str(one).capitalize()}." for one in read_decisions(run.connection, request))
+        told = " ".join(map(sentence, read_decisions(run.connection, request)))
         raise NotApproved(told, "Nothing was changed.")
     if request.state == "open":
         wait_for_answer(request, environment.approvals.zone, note)
@@ -99,4 +99,4 @@ def _go_on(environment: Environment, run: Run, request: Request) -> None:
     run.facts["approval"] = [decision.model_dump(mode="json") for decision in decisions]
     for decision in decisions:
         if decision.verdict == "break glass":
-            announce(environment, f"BREAK GLASS: {request.question['title']}", f"{str(decision).capitalize()}.")
+            announce(environment, f"BREAK GLASS: {request.question['title']}", sentence(decision))

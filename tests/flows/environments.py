@@ -67,6 +67,7 @@ def _differences(folder: Path) -> dict[str, Parts]:
             "approvals": {"needed": 1, "procedures": {"migrate-with-backup": {"needed": 2, "break_glass": False}}},
             "notices": {"channels": [f"file:{folder}/channel"]},
         },
+        "shop-asked-by-name": {"approvals": {"needed": 1, "approvers": ["anne", "ben"], "break_glass": False}},
         "shop-asked-twice": {"approvals": {"needed": 2, "open_hours": 1}},
         "shop-asked-shortly": {"approvals": {"needed": 1, "open_hours": 0.01}},
         "shop-tagged": {
