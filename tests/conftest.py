@@ -1,10 +1,16 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from blocks.ledger.connection import migrate
 from blocks.postgres.programs import find_programs_for
+from deployments.stack.state import write_private
 from tests.deployments.shop.processes import Postgres, running_postgres
+from tests.flows.environments import write_environments
+from tests.flows.people import People
+from tests.flows.production import Production
+from tests.flows.records import Records
 from tests.flows.shop_database import ShopDatabase
 from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
@@ -26,6 +32,41 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 def stack(shared_stack: RunningStack) -> RunningStack:
     shared_stack.run("up")
     return shared_stack
+
+
+@pytest.fixture(scope="session")
+def environments(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environments of the tests are applied; their folder, for what they refer to."""
+    folder = tmp_path_factory.mktemp("environments")
+    shared_stack.run("up")
+    credentials = shared_stack.layout.credentials.production
+    for name in ("token", "changing-token"):
+        write_private(folder / name, credentials.sandbox_token)
+    write_private(folder / "wrong-secret", "not-the-provider's")
+    shared_stack.run("apply", *map(str, write_environments(folder)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_production(shared_stack: RunningStack, environments: Path) -> Production:
+    return Production(shared_stack, environments / "token")
+
+
+@pytest.fixture
+def production(stack: RunningStack, shared_production: Production) -> Production:
+    """With all traffic on the good release, nothing else running."""
+    shared_production.reset()
+    return shared_production
+
+
+@pytest.fixture
+def records(stack: RunningStack) -> Records:
+    return Records(stack)
+
+
+@pytest.fixture
+def people(stack: RunningStack) -> People:
+    return People(stack)
 
 
 @pytest.fixture
