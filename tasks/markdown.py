@@ -2,7 +2,7 @@
 
 import re
 
-_MEANS_SOMETHING = re.compile(r"([\\`*_\[\]<>|!&#~$])")
+_MEANS_SOMETHING = re.compile(r"([\\`*_\[\]<>|!&#~$@]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
