@@ -61,6 +61,9 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
             if told not in progress:
                 progress.add(told)
                 tell(time.monotonic() - began, f"  {told}")
+        if state["type"] == "PAUSED" and state["id"] not in progress:
+            progress.add(state["id"])
+            tell(time.monotonic() - began, f"  decide at {api.link(run_id)} or: backstop approve {run_id} --as NAME")
         if state["type"] in FINAL:
             dead_since = dead_since or time.monotonic()
             never_began = not seen and connection is not None and not connection.closed

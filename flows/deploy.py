@@ -1,7 +1,7 @@
 """Deploy a release, or put everything back.
 
-plan → lock → measure → [migrate] → tag → start without traffic → verify → 10 % → 50 % → 100 % → watch → verify
-                            └─────── on any failure: all traffic back, then the schema, then the rest ───────┘
+plan → approval → lock → measure → [migrate] → tag → start → verify → 10 % → 50 % → 100 % of traffic → watch → verify
+                                       └───── on any failure: all traffic back, then the schema, then the rest ─────┘
 """
 
 from contextlib import AbstractContextManager, nullcontext

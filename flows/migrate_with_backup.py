@@ -1,7 +1,7 @@
 """Migrate the database with a backup behind it, as it was rehearsed; or put all back.
 
-plan (rehearse on the newest proven backup) → lock → [stop writes] → backup → apply → verify → writes on → smoke
-                                                                └── on any failure: the way back that loses nothing ──┘
+plan and rehearse on a proven backup → approval → lock → [stop writes] → backup → apply → verify → writes on → smoke
+                                                              └── on any failure: the way back that loses nothing ──┘
 """
 
 from collections.abc import Iterator

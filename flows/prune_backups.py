@@ -1,6 +1,6 @@
 """Delete the backups that the environment does not keep any more.
 
-plan → (nothing, unless told to delete) → monthly ones to cold storage → delete: the manifest first, then its objects
+plan → (nothing, unless told to delete) → approval → monthly ones to cold storage → delete: manifests, then objects
 """
 
 from typing import Annotated

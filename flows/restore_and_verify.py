@@ -1,6 +1,6 @@
 """Restore a backup beside the live database, prove it there, and let it take the live one's name; or put all back.
 
-plan → accept the loss → lock → stop writes → new database → restore → compare → settings → switch → writes on → verify
+plan → approval → lock → stop writes → new database → restore → compare → settings → switch → writes on → verify
                                 └──── on any failure: names and access as before, the new database dropped ────┘
 """
 

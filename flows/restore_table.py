@@ -1,8 +1,8 @@
 """Bring back the rows of single tables out of a backup: beside the live ones, compared, then merged or in their place.
 
-plan → accept the loss → lock → restore beside → compare ─┬─ beside: kept, nothing live is touched
-                                                          └─ merge, replace: one transaction → verify
-                         └── on any failure: the rows as they were, the schema of the restored ones dropped ──┘
+plan → approval → lock → restore beside → compare ─┬─ beside: kept, nothing live is touched
+                                                   └─ merge, replace: one transaction → verify
+                  └── on any failure: the rows as they were, the schema of the restored ones dropped ──┘
 """
 
 from typing import Annotated

@@ -8,10 +8,10 @@ again.
 from datetime import UTC, datetime
 
 from blocks.environment import Environment
-from blocks.errors import NotApproved, Refused
+from blocks.errors import GoesOnElsewhere, NotApproved, Refused
 from blocks.ledger.approval_decisions import decide
 from blocks.ledger.approval_requests import Request, close, open_request, read_decisions, read_pending, take
-from tasks.approval import read_answer, wait_for_answer
+from tasks.approval import forget_answer, read_answer, wait_for_answer
 from tasks.ledger import Run, current_run
 from tasks.notice import announce
 from tasks.question import Question, describe_asked, differences, sentence
@@ -27,7 +27,7 @@ def approved(environment: Environment, question: Question) -> None:
     if run.may_act or run.fence or policy.needed == 0:
         run.may_act = True
         return
-    earlier, note = read_pending(run.connection, run.id), ""
+    earlier, note = _read_pending(run), ""
     if earlier:
         asked = Question.model_validate(earlier.question)
         same_policy = earlier.policy == (policy.needed, policy.approvers, policy.break_glass)
@@ -49,13 +49,13 @@ def hear_answer(environment: Environment) -> None:
     Raises NotApproved when it was rejected or came too late, and Prefect's `Pause` while more is needed.
     """
     run = current_run()
-    request = read_pending(run.connection, run.id)
+    request, note = _read_pending(run), ""
+    if request and request.state == "open":
+        _require_in_time(run, request)
+        note = _hear(environment, run, request)
+        request = _read_pending(run)
     if request is None:
         return
-    note = ""
-    if request.state == "open":
-        _require_in_time(run, request)
-        note, request = _hear(environment, run, request)
     if request.state == "rejected":
         close(run.connection, request, "rejected")
         told = " ".join(map(sentence, read_decisions(run.connection, request)))
@@ -74,17 +74,28 @@ def require_may_act(environment: Environment) -> None:
         )
 
 
-def _hear(environment: Environment, run: Run, request: Request) -> tuple[str, Request]:
-    """What to say in the next form, and the request as it stands."""
+def _read_pending(run: Run) -> Request | None:
+    """None in a run that has not asked. One that did goes on from its request, in one process."""
+    request = read_pending(run.connection, run.id)
+    if request is None and run.continues:
+        raise GoesOnElsewhere("Another process of this run goes on with its approval already.")
+    return request
+
+
+def _hear(environment: Environment, run: Run, request: Request) -> str:
+    """Have the ledger decide on what came; what to say in the next form."""
     try:
         answer = read_answer(request)
-        if answer is None:
+        if answer:
+            decide(run.connection, request, answer)
+        else:
             run.record("resumed without an answer", request=request.id)
-            return "", request
-        return "", decide(run.connection, request, answer)
     except Refused as error:
         announce(environment, f"{request.question['title']}: an answer was refused", error.message)
-        return str(error), request
+        return str(error)
+    finally:
+        forget_answer(request)
+    return ""
 
 
 def _require_in_time(run: Run, request: Request) -> None:

@@ -16,7 +16,7 @@ from prefect.exceptions import FailedRun, Pause
 from prefect.runtime import flow_run
 
 from blocks.environment import load_environment
-from blocks.errors import BackstopError, Refused
+from blocks.errors import BackstopError, GoesOnElsewhere, Refused
 from blocks.ledger.connection import connect
 from flows.guards.approval import hear_answer
 from flows.guards.endings import Ending, as_state, describe, ending_after
@@ -97,6 +97,9 @@ def _run_on_its_own(name: str, given: dict[str, Any], act: Callable[[], str]) ->
 def _act_to_the_end(run: Run, act: Callable[[], str]) -> tuple[Ending, str]:
     try:
         ending, message = Ending.DONE, act()
+    except GoesOnElsewhere as error:
+        run.record("repetition refused", ending=None)
+        return Ending.REFUSED, str(error)
     except Exception as error:
         ending, message = _explain(run, error)
     except Pause:  # for an approval, with nothing armed: see `armed`
