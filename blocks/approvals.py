@@ -46,7 +46,7 @@ class Approvals(Part):
     )
     time_zone: str = Field(default="UTC", description="In which times are told, as Europe/Berlin.")
     procedures: dict[Procedure, Rule] = Field(
-        default_factory=dict, description="Procedure → what differs for it, any of the four above."
+        default_factory=dict, description="Procedure → what differs for it, any of the first four above."
     )
 
     @field_validator("time_zone")

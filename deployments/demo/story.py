@@ -66,7 +66,7 @@ STORY = (
         *("restore-and-verify", STAGING, {}, "Done"),
     ),
     Chapter(
-        "Rows of production, out of its backup",
+        "Rows of the backup, beside",
         "Production asks a second person first. A wrong code changes nothing; the right one lets the run go on.",
         *("restore-table", PRODUCTION, {"tables": "public.tasks"}, "Done"),
         is_asked=True,
