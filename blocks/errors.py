@@ -8,6 +8,7 @@ BackstopError                    message + hint, both for the person on call
 │   ├── EnvironmentBusy          another run holds the environment
 │   ├── LedgerUnreachable        (before the start)
 │   ├── NotApproved              rejected, expired, or withdrawn
+│   ├── GoesOnElsewhere          another process of the same run acts: its ending is not this one's to write
 │   └── WrongCode                a one-time code that proves nobody
 ├── ServiceIsUnhealthy           a health check found something; nothing was changed
 ├── ReleaseIsBad                 measured and found bad: the release goes back
@@ -79,6 +80,12 @@ class LedgerUnreachable(Refused):
 
 class NotApproved(Refused):
     """Rejected, expired, or withdrawn."""
+
+
+class GoesOnElsewhere(Refused):
+    """Another process of the same run acts; the run's ending is not this one's to write."""
+
+    hint = "This process changed nothing."
 
 
 class WrongCode(Refused):

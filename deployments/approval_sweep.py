@@ -6,18 +6,22 @@ Its time may be over, somebody may have ended it in Prefect, or a decision was m
 import logging
 from datetime import UTC, datetime
 
+from blocks.errors import BackstopError
 from blocks.ledger.approval_requests import Request, State, end_unapproved, read_all_pending
-from blocks.ledger.connection import Connection
+from blocks.ledger.connection import Connection, has_session
 from deployments.prefect_api import FINAL, PrefectApi
 
 log = logging.getLogger("supervisor")
 
 
 def tend_approvals(connection: Connection, api: PrefectApi, now: datetime | None = None) -> None:
-    """Look once at every run that waits."""
+    """Look once at every run that waits; one that cannot be looked at keeps nobody from the others."""
     now = now or datetime.now(UTC)
     for request in read_all_pending(connection):
-        _tend(connection, api, request, now)
+        try:
+            _tend(connection, api, request, now)
+        except BackstopError as error:
+            log.warning("Run %s of %s waits unattended: %s", request.run_id, request.environment, error)
 
 
 def _tend(connection: Connection, api: PrefectApi, request: Request, now: datetime) -> None:
@@ -25,7 +29,7 @@ def _tend(connection: Connection, api: PrefectApi, request: Request, now: dateti
     if state["type"] in FINAL:
         message = f"It waited for an approval, and Prefect shows it as {state['name']}. Nothing was changed."
         _end(connection, request, "withdrawn", message)
-    elif request.is_over(now) and state["type"] != "RUNNING":
+    elif request.is_over(now) and not has_session(connection, request.run_id):
         message = f"Nobody decided until {request.expires_at:%Y-%m-%d %H:%M} UTC. Nothing was changed."
         if _end(connection, request, "expired", message):
             api.end_run(request.run_id, "Not approved", message)

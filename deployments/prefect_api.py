@@ -49,8 +49,11 @@ class PrefectApi:
         return str(_checked(answer).json()["id"])
 
     def read_state(self, run_id: str) -> dict[str, Any]:
-        """The run's present state: type, name, message."""
-        run: dict[str, Any] = self._call("GET", f"/flow_runs/{run_id}").json()
+        """The run's present state: type, name, message. A run that somebody deleted has ended."""
+        answer = self._client_call("GET", f"/flow_runs/{run_id}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return {"type": "CANCELLED", "name": "deleted", "message": "The run was deleted."}
+        run: dict[str, Any] = _checked(answer).json()
         return run["state"] or {"type": "PENDING", "name": "Pending", "message": ""}
 
     def answer(self, run_id: str, content: dict[str, Any]) -> None:

@@ -5,8 +5,9 @@ that is worth anything, the ledger says.
 """
 
 import re
-from datetime import UTC, datetime
-from typing import Any, Literal
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NoReturn
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,12 +15,13 @@ from prefect import suspend_flow_run
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRunInput
+from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 from pydantic import Field, create_model
 
 from blocks.errors import Refused
 from blocks.ledger.approval_decisions import Answer
-from blocks.ledger.approval_requests import Request, next_form, read_all_pending, read_decisions
+from blocks.ledger.approval_requests import Request, next_form, read_decisions, read_lately_pending
 from tasks.ledger import current_run
 from tasks.markdown import plain
 from tasks.question import Question, describe_asked, page, read_usual_seconds
@@ -27,9 +29,11 @@ from tasks.question import Question, describe_asked, page, read_usual_seconds
 _GRACE_SECONDS = 600
 """The ledger ends a request in time; Prefect, which would do it without a word, only if nobody else did."""
 _MOST_CHARACTERS = 500
+_CODE_LIVES = timedelta(minutes=2)
+"""Longer than any code counts."""
 
 
-def wait_for_answer(request: Request, zone: ZoneInfo, note: str = "") -> None:
+def wait_for_answer(request: Request, zone: ZoneInfo, note: str = "") -> NoReturn:
     """Show the form and end this process. Whoever answers has the run begin anew, from its top.
 
     Raises Prefect's `Pause`, and Refused for a run without a deployment: nobody could bring that one back.
@@ -43,22 +47,25 @@ def wait_for_answer(request: Request, zone: ZoneInfo, note: str = "") -> None:
         suspend_flow_run(wait_for_input=_form(request, told), timeout=int(seconds), key=_key(request))
     except RuntimeError as error:
         raise Refused(f"This run cannot wait for an approval: {error}", "Start its deployment instead.") from None
+    raise Refused("Prefect did not let this run wait for an approval.", "Start a new one. Nothing was changed.")
 
 
 def read_answer(request: Request) -> Answer | None:
-    """What came through the form that is open, taken away from Prefect; None where nobody answered in it.
+    """What came through the form that is open; None where nobody answered in it.
 
-    An answer whose code came into another waiting run's form before is a copy: Refused.
+    An answer whose code came into another run's form before is a copy: Refused. For them to be found, an answer is
+    forgotten only after the ledger has spent its code.
     """
     with get_client(sync_client=True) as client:
         found = _read_response(client, request)
         if found is None:
             return None
         content = _content(found)
-        copied_from = _find_earlier(client, request, found, content.get("code"))
-        client.delete_flow_run_input(UUID(request.run_id), _response_key(request))
+        copied_from = _find_earlier(client, request, found)
     if copied_from:
-        raise Refused(f"This code was given to run {copied_from} before: it is worth nothing here.")
+        why = f"This code was given to run {copied_from} before: it is worth nothing here."
+        current_run().record("answer refused", request=request.id, source="form", why=why)
+        raise Refused(why)
     return Answer(
         verdict=_text(content, "decision"),
         name=_text(content, "name"),
@@ -67,6 +74,12 @@ def read_answer(request: Request) -> Answer | None:
         plan=_text(content, "plan"),
         source="form",
     )
+
+
+def forget_answer(request: Request) -> None:
+    """Take what came through the form that is open away from Prefect."""
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        client.delete_flow_run_input(UUID(request.run_id), _response_key(request))
 
 
 def _told(request: Request, zone: ZoneInfo, note: str) -> str:
@@ -132,11 +145,16 @@ def _text(content: dict[str, object], name: str) -> str:
     return value[: _MOST_CHARACTERS + 1] if isinstance(value, str) else ""
 
 
-def _find_earlier(client: SyncPrefectClient, request: Request, found: FlowRunInput, code: object) -> str:
-    """The waiting run into whose form the same code was typed before; empty where there is none."""
-    for other in read_all_pending(current_run().connection):
+def _find_earlier(client: SyncPrefectClient, request: Request, found: FlowRunInput) -> str:
+    """The run into whose form the same code was typed before; empty where there is none."""
+    lately = datetime.now(UTC) - _CODE_LIVES
+    for other in read_lately_pending(current_run().connection, lately):
         theirs = _read_response(client, other) if other.id != request.id else None
         came_before = theirs and theirs.created and found.created and theirs.created < found.created
-        if theirs and came_before and _content(theirs).get("code") == code:
+        if theirs and came_before and _code(theirs) == _code(found):
             return other.run_id
     return ""
+
+
+def _code(found: FlowRunInput) -> str:
+    return _text(_content(found), "code").replace(" ", "")

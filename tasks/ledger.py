@@ -40,6 +40,8 @@ class Run:
     undone: list[str] = field(default_factory=list)
     failed_undos: list[str] = field(default_factory=list)
     effects: int = 0
+    continues: bool = False
+    """It was begun again, after it waited for an approval."""
     may_act: bool = False
     """Those whom the environment's policy names have approved its plan, or it names nobody."""
     left_armed: bool = False
@@ -157,6 +159,7 @@ def _go_on(run: Run, digest: str) -> None:
             "The parameters of this run were changed while it waited for an approval.",
             "Start a new run with those that are meant. Nothing was changed.",
         )
+    run.continues = True
     run.record("run continued")
 
 

@@ -4,6 +4,7 @@ Wrong codes that came through forms slow forms down: anybody who reaches Prefect
 down the terminal, where a person has to be on the host.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
@@ -157,8 +158,16 @@ def _refused(connection: Connection, request: Request, answer: Answer, error: Re
                 "INSERT INTO refused_answer (request_id, source, refused_at) VALUES (%s, %s, %s)",
                 [request.id, answer.source, at],
             )
+        elif answer.source == "form":
+            _spend(connection, answer, at)
         name = answer.name.strip().lower()[:63]
         _record(connection, request, name, "answer refused", source=answer.source, why=error.message)
+
+
+def _spend(connection: Connection, answer: Answer, at: datetime) -> None:
+    """Prefect kept the code where others may have read it: it counts in no other form either."""
+    with suppress(Refused):
+        prove(connection, answer.name.strip().lower(), answer.code, at.timestamp())
 
 
 def _record(connection: Connection, request: Request, actor: str, event: str, **detail: object) -> None:

@@ -17,7 +17,7 @@ from psycopg.types.json import Json
 from pydantic import BaseModel
 
 from blocks.approval_policy import Policy
-from blocks.errors import NotApproved, Refused
+from blocks.errors import GoesOnElsewhere, NotApproved
 from blocks.ledger import trail
 from blocks.ledger.approvals_key import is_sealed
 from blocks.ledger.connection import Connection
@@ -127,6 +127,12 @@ def read_all_pending(connection: Connection) -> list[Request]:
     return [Request.model_validate(row) for row in rows]
 
 
+def read_lately_pending(connection: Connection, since: datetime) -> list[Request]:
+    """Those that wait, and those that were settled or given up since then."""
+    rows = connection.execute(_REQUEST + "WHERE closed_at IS NULL OR closed_at >= %s ORDER BY request.id", [since])
+    return [Request.model_validate(row) for row in rows]
+
+
 def read_decisions(connection: Connection, request: Request) -> list[Decision]:
     """Those that count: sealed for this request and this plan, oldest first. Others are as if they were not there."""
     rows = connection.execute(
@@ -159,14 +165,16 @@ def next_form(connection: Connection, request: Request) -> Request:
 
 
 def take(connection: Connection, request: Request, now: datetime | None = None) -> list[Decision]:
-    """The run goes on with it, once: its decisions. Raises NotApproved when they do not suffice (any more)."""
+    """The run goes on with it, once: its decisions. Raises NotApproved when they do not suffice (any more),
+    GoesOnElsewhere when another process of the run took it.
+    """
     with connection.transaction():
         row = connection.execute(
             "SELECT FROM approval_request WHERE id = %s AND state = 'approved' AND closed_at IS NULL FOR UPDATE",
             [request.id],
         ).fetchone()
         if row is None:
-            raise Refused("Another process of this run goes on with its approval already.")
+            raise GoesOnElsewhere("Another process of this run goes on with its approval already.")
         decisions = read_decisions(connection, request)
         if request.is_over(now) or state_by(decisions, request.needed) != "approved":
             raise NotApproved("The approval is not valid any more.", "Start again. Nothing was changed.")

@@ -28,7 +28,7 @@ def connect(run_id: str, url: str = URL) -> Connection:
             address,
             autocommit=True,
             row_factory=dict_row,
-            application_name=f"backstop {run_id}"[:63],
+            application_name=_application_name(run_id),
             connect_timeout=STATEMENT_SECONDS,
             options=f"-c statement_timeout={STATEMENT_SECONDS}s",
             keepalives_idle=2,
@@ -46,6 +46,15 @@ def connect(run_id: str, url: str = URL) -> Connection:
             "Give BACKSTOP_LEDGER_URL the server's direct address. Nothing was changed.",
         )
     return connection
+
+
+def has_session(connection: Connection, run_id: str) -> bool:
+    """Whether a process of the run is connected to the ledger."""
+    found = connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+        [_application_name(run_id)],
+    ).fetchone()
+    return found is not None
 
 
 def migrate(connection: Connection) -> list[str]:
@@ -69,3 +78,7 @@ def migrate_ledger() -> list[str]:
     os.environ.setdefault("PGAPPNAME", "backstop")
     with connect("schema") as connection:
         return migrate(connection)
+
+
+def _application_name(run_id: str) -> str:
+    return f"backstop {run_id}"[:63]
