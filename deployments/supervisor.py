@@ -1,4 +1,5 @@
-"""Starts `recover` where a run died: an armed undo whose fence is free is the sign. Ends runs that nobody approved.
+"""Starts `recover` where a run died: an armed undo whose fence is free is the sign. Ends runs that nobody approved, and
+those that died with nothing armed.
 
 A small process beside the worker: `python -m deployments.supervisor`. It looks at the
 ledger only; what Prefect thinks of a run proves nothing. Whatever it starts is safe to
@@ -13,7 +14,10 @@ from threading import Event
 import psycopg
 
 from blocks.errors import BackstopError
+from blocks.evidence import Evidence
+from blocks.ledger import trail
 from blocks.ledger.connection import Connection, connect
+from blocks.ledger.dead_runs import end_dead_run, read_dead_runs
 from blocks.ledger.fence import read_abandoned
 from deployments.approval_sweep import tend_approvals
 from deployments.prefect_api import PrefectApi
@@ -22,7 +26,9 @@ SWEEP_SECONDS = 1.0
 PATIENCE_SECONDS = 4.0
 """A run whose ledger was away for a moment takes its own lock back first."""
 TEND_SECONDS = 5.0
-"""How often runs that wait for an approval are looked at."""
+"""How often runs that wait for an approval, or have no session any more, are looked at."""
+DEAD_SECONDS = 15
+"""A run without a session for this long is dead."""
 REPEAT_SECONDS = 60
 """A recover that came to nothing is started again after this long."""
 
@@ -32,6 +38,7 @@ log = logging.getLogger("supervisor")
 class Supervisor:
     def __init__(self) -> None:
         self._abandoned_since: dict[tuple[str, int], float] = {}
+        self._dead_since: dict[str, float] = {}
         self._tended_at = 0.0
 
     def sweep(self, connection: Connection, now: float) -> None:
@@ -44,6 +51,15 @@ class Supervisor:
         if now - self._tended_at >= TEND_SECONDS:
             self._tended_at = now
             tend_approvals(connection, PrefectApi())
+            self._end_dead_runs(connection, now)
+
+    def _end_dead_runs(self, connection: Connection, now: float) -> None:
+        dead = {run.id: run for run in read_dead_runs(connection)}
+        self._dead_since = {run_id: self._dead_since.get(run_id, now) for run_id in dead}
+        for run_id, since in self._dead_since.items():
+            if now - since >= DEAD_SECONDS and end_dead_run(connection, dead[run_id]):
+                log.info("Run %s died: %s", run_id, ": ".join(dead[run_id].ending))
+                trail.anchor(connection, Evidence.from_surroundings())
 
 
 def start_recover(environment: str, occasion: str) -> str:

@@ -53,6 +53,26 @@ def test_the_supervisor_puts_a_dead_run_back(stack: RunningStack, production: Pr
     records.assert_settled(ENVIRONMENT)
 
 
+def test_one_that_died_before_it_changed_anything_gets_its_ending(
+    stack: RunningStack, production: Production, records: Records
+) -> None:
+    before = records.newest_run(ENVIRONMENT)
+    start_deploy(stack)
+    eventually(lambda: records.newest_run(ENVIRONMENT) != before, RUN_SECONDS)
+    process = flow_process(stack)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    run_id = records.newest_run(ENVIRONMENT)
+    assert not records.effects(run_id)
+
+    run = records.wait_for_ending(run_id)
+    assert (run["ending"], run["message"].partition(".")[0]) == (
+        "Refused",
+        "Its process died before it changed anything",
+    )
+    records.assert_settled(ENVIRONMENT)
+
+
 def test_nobody_changes_an_environment_before_a_dead_run_is_put_back(
     stack: RunningStack, production: Production, records: Records
 ) -> None:
