@@ -86,10 +86,39 @@ class Interface:
     def open_run(self, run_id: str) -> None:
         self.page.goto(f"{self._url}/runs/flow-run/{run_id}")
 
+    def open_approval_form(self) -> Locator:
+        """On a suspended run's page; the plan in it."""
+        self.page.get_by_role("button", name="Resume").click()
+        plan = self.field("Plan").locator(".schema-form-property__description")
+        plan.wait_for()
+        return plan
+
+    def fill_in_approval(self, decision: str, person: str, code: str, reason: str = "") -> None:
+        self.choose("Decision", decision)
+        name = self.field("Name")
+        self.write("Name", person) if name.locator("textarea").count() else self.choose("Name", person)
+        self.write("Code", code)
+        self.write("Reason", reason)
+
+    def press_submit(self) -> None:
+        self.page.get_by_role("button", name="Submit").click()
+
+    def answer(self) -> None:
+        """Submit the form; the run's page no longer shows it as suspended then."""
+        self.press_submit()
+        expect(self._state()).not_to_have_text("Suspended")
+
     def wait_for_state(self, name: str) -> None:
         """On a run's page: until it reads so, without a reload."""
-        badge = self.page.locator(".page-heading-flow-run .state-badge")
-        expect(badge).to_have_text(name, timeout=RUN_SECONDS * 1000)
+        expect(self._state()).to_have_text(name, timeout=RUN_SECONDS * 1000)
+
+    def message_of_state(self) -> Locator:
+        """On a run's page, what its tab of details says."""
+        self.page.get_by_text("Details", exact=True).click()
+        return self.page.locator(".p-key-value", has_text="State Message")
+
+    def _state(self) -> Locator:
+        return self.page.locator(".page-heading-flow-run .state-badge")
 
     def open_artifact(self, run_id: str, key: str) -> Locator:
         """On the run's page, the tab and the artifact; its page."""
