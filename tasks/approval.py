@@ -5,8 +5,8 @@ that is worth anything, the ledger says.
 """
 
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from prefect import suspend_flow_run
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRunInput
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.input import RunInput
 from pydantic import Field, create_model
 
@@ -78,8 +78,12 @@ def read_answer(request: Request) -> Answer | None:
 
 def forget_answer(request: Request) -> None:
     """Take what came through the form that is open away from Prefect."""
-    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        client.delete_flow_run_input(UUID(request.run_id), _response_key(request))
+    with get_client(sync_client=True) as client:
+        try:
+            client.delete_flow_run_input(UUID(request.run_id), _response_key(request))
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:  # there was none
+                raise
 
 
 def _told(request: Request, zone: ZoneInfo, note: str) -> str:
