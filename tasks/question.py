@@ -70,7 +70,7 @@ def page(question: Question, usual_seconds: float | None, asked: Sequence[str], 
     yield ""
     yield from (f"- {plain(line)}" for line in asked)
     yield ""
-    yield "What is done:"
+    yield "**What is done:**"
     yield from (f"1. **{plain(one.what)}** · undo: {plain(one.undo) or '**none**'}" for one in question.effects)
     yield ""
     if question.losses:
@@ -79,6 +79,7 @@ def page(question: Question, usual_seconds: float | None, asked: Sequence[str], 
     else:
         yield "Nothing would be lost."
     yield ""
+    yield "**What it rests on:**"
     yield from (f"- {plain(name)}: {plain(value)}" for name, value in question.facts.items())
 
 

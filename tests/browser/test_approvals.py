@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, ViewportSize, expect
 
 from tests.browser.interface import BROWSER, PROGRAMS, Interface
 from tests.flows.people import People
@@ -14,7 +14,7 @@ from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason=f"No browser: none of {', '.join(PROGRAMS)} is on PATH.")
 
-SMALL_WINDOW = {"width": 1280, "height": 720}
+SMALL_WINDOW: ViewportSize = {"width": 1280, "height": 720}
 
 
 @pytest.fixture(scope="module", autouse=True)
