@@ -18,3 +18,5 @@ class Policy(BaseModel):
     open_hours: float
     break_glass: bool
     """Whether one of them may let it through alone."""
+    frozen: str = ""
+    """Until when and why that is the only way; empty when it is not."""

@@ -1,11 +1,13 @@
 """Who has to agree before a procedure changes anything: a policy per environment and procedure."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from blocks.approval_policy import APPROVER_NAME, Policy
+from blocks.freeze import Freeze, describe_freeze
 from blocks.part import Part
 
 NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "import-dump", "backups-due", "health-check"})
@@ -49,6 +51,10 @@ class Approvals(Part):
         default_factory=dict, description="Procedure → what differs for it, any of the first four above."
     )
 
+    freezes: list[Freeze] = Field(
+        default_factory=list, description="When nothing is changed unless somebody breaks the glass."
+    )
+
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, name: str) -> str:
@@ -67,13 +73,20 @@ class Approvals(Part):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
-    def policy_for(self, procedure: str) -> Policy:
-        """What holds for this procedure."""
+    def policy_for(self, procedure: str, now: datetime | None = None) -> Policy:
+        """What holds for this procedure at that time."""
         rule = self.procedures.get(procedure) or Rule()
-        own = rule.model_dump(exclude_none=True)
-        policy = Policy.model_validate({**self._for_all(), **own})
-        silent = procedure in NEVER_ASKED or (procedure in NOT_ASKED_UNLESS_NAMED and rule.needed is None)
-        return policy.model_copy(update={"needed": 0}) if silent else policy
+        if procedure in NEVER_ASKED or (procedure in NOT_ASKED_UNLESS_NAMED and rule.needed is None):
+            return self._policy(rule, needed=0)
+        frozen = describe_freeze(self.freezes, now or datetime.now(UTC))
+        needed = self.needed if rule.needed is None else rule.needed
+        return self._policy(rule, needed=max(needed, 1) if frozen else needed, frozen=frozen)
 
-    def _for_all(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in Policy.model_fields}
+    def _policy(self, rule: Rule, needed: int, frozen: str = "") -> Policy:
+        return Policy(
+            needed=needed,
+            approvers=self.approvers if rule.approvers is None else rule.approvers,
+            open_hours=self.open_hours if rule.open_hours is None else rule.open_hours,
+            break_glass=self.break_glass if rule.break_glass is None else rule.break_glass,
+            frozen=frozen,
+        )

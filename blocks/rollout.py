@@ -1,34 +1,11 @@
 """How a release reaches an environment: the steps, the windows, and what must hold before."""
 
-from datetime import datetime
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from blocks.freeze import Freeze
 from blocks.part import Part
-
-
-class Freeze(BaseModel):
-    """A time in which nothing is deployed."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    begins: datetime = Field(description="With its time zone.")
-    ends: datetime = Field(description="With its time zone.")
-    reason: str = Field(min_length=1, max_length=200, description="Told to whoever wants to deploy then.")
-
-    @field_validator("begins", "ends")
-    @classmethod
-    def _has_time_zone(cls, moment: datetime) -> datetime:
-        if moment.tzinfo is None:
-            raise ValueError("must say its time zone, as 2026-12-24T00:00:00+01:00")
-        return moment
-
-    @model_validator(mode="after")
-    def _ends_later(self) -> Self:
-        if self.ends <= self.begins:
-            raise ValueError("must end after it begins")
-        return self
 
 
 class Rollout(Part):

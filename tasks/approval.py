@@ -95,7 +95,11 @@ def _told(request: Request, zone: ZoneInfo, note: str) -> str:
 
 
 def _form(request: Request, told: str) -> type[RunInput]:
-    verdicts = ["approve", "reject", *(["break glass"] if request.break_glass else [])]
+    verdicts = [
+        *([] if request.frozen else ["approve"]),
+        "reject",
+        *(["break glass"] if request.break_glass else []),
+    ]
     name: Any = Literal[tuple(request.approvers)] if request.approvers else str
     filled_in: dict[str, Any] = {"enum": [request.fingerprint], "default": request.fingerprint}
     fields: dict[str, Any] = {

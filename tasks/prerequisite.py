@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from blocks.environment import Environment, load_environment
 from blocks.errors import BackstopError
+from blocks.freeze import describe_freeze
 from blocks.ledger.connection import Connection
 from blocks.ledger.fence import read_holder
 from tasks.catalogue import read_catalogue
@@ -78,10 +79,8 @@ def _nobody_holds(environment: Environment) -> str:
 
 
 def _no_freeze(environment: Environment) -> str:
-    now = datetime.now(UTC)
-    for freeze in environment.rollout.freezes:
-        if freeze.begins <= now < freeze.ends:
-            raise BackstopError(f"frozen until {freeze.ends.isoformat()}: {freeze.reason}")
+    if frozen := describe_freeze(environment.rollout.freezes, datetime.now(UTC)):
+        raise BackstopError(frozen)
     return "not inside a freeze window"
 
 

@@ -85,6 +85,11 @@ def page(question: Question, usual_seconds: float | None, asked: Sequence[str], 
 
 def describe_asked(request: Request, decisions: list[Decision]) -> list[str]:
     """How many have to agree, who may, who did."""
+    if request.frozen:
+        return [
+            f"{request.environment} is {request.frozen}. One person may break the glass.",
+            *map(sentence, decisions),
+        ]
     people = "1 person" if request.needed == 1 else f"{request.needed} people"
     who = ", ".join(request.approvers) or "whoever is enrolled"
     never = f"; not {request.requested_by}, who asked for it" if request.requested_by else ""

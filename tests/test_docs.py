@@ -17,14 +17,20 @@ from pydantic import BaseModel
 
 from blocks.approvals import Rule
 from blocks.backups import Assertion
-from blocks.rollout import Freeze
+from blocks.freeze import Freeze
 from blocks.service import Signature, SmokeStep
 from deployments.cli import COMMANDS
 from deployments.environment_file import PARTS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-INNER = {"A smoke step": SmokeStep, "A signature": Signature, "A freeze": Freeze, "A rule": Rule, "An assertion": Assertion}
+INNER = {
+    "A smoke step": SmokeStep,
+    "A signature": Signature,
+    "A freeze": Freeze,
+    "A rule": Rule,
+    "An assertion": Assertion,
+}
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {
     f"{part}: {kind}" if len(kinds) > 1 else part: block

@@ -115,7 +115,7 @@ def _decide(connection: Connection, request: Request, answer: Answer, at: dateti
         reason=answer.reason,
         source=answer.source,
     )
-    state = state_by(read_decisions(connection, request), request.needed)
+    state = state_by(request, read_decisions(connection, request))
     connection.execute("UPDATE approval_request SET state = %s WHERE id = %s", [state, request.id])
     return current.model_copy(update={"state": state})
 
@@ -130,6 +130,8 @@ def _checked_verdict(request: Request, answer: Answer) -> Verdict:
             continue
         if verdict == "break glass":
             _require_glass_may_break(request, answer.reason)
+        if verdict == "approve" and request.frozen:
+            raise Refused(f"{request.environment} is {request.frozen}. Only breaking the glass lets it through.")
         found: Verdict = verdict
         return found
     raise Refused(f"The decision was {answer.verdict[:40]!r}; allowed: {', '.join(get_args(Verdict))}.")

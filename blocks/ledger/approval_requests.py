@@ -46,6 +46,8 @@ class Request(BaseModel):
     approvers: list[str]
     """Empty: whoever is enrolled."""
     break_glass: bool
+    frozen: str
+    """Until when and why one of them has to break the glass; empty when agreeing is enough."""
     asked_at: datetime
     expires_at: datetime
     forms: int
@@ -53,8 +55,8 @@ class Request(BaseModel):
     state: State
 
     @property
-    def policy(self) -> tuple[int, list[str], bool]:
-        return self.needed, self.approvers, self.break_glass
+    def policy(self) -> tuple[int, list[str], bool, str]:
+        return self.needed, self.approvers, self.break_glass, self.frozen
 
     def is_over(self, now: datetime | None = None) -> bool:
         return (now or datetime.now(UTC)) >= self.expires_at
@@ -92,8 +94,8 @@ def open_request(
         )
         connection.execute(
             "INSERT INTO approval_request"
-            " (run_id, fingerprint, question, needed, approvers, break_glass, asked_at, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            " (run_id, fingerprint, question, needed, approvers, break_glass, frozen, asked_at, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 run_id,
                 question["fingerprint"],
@@ -101,6 +103,7 @@ def open_request(
                 policy.needed,
                 policy.approvers,
                 policy.break_glass,
+                policy.frozen,
                 asked_at,
                 asked_at + timedelta(hours=policy.open_hours),
             ],
@@ -150,12 +153,13 @@ def sealed_parts(request: Request, approver: str, verdict: str) -> tuple[str, ..
     return (str(request.id), request.run_id, request.environment, request.fingerprint, approver, verdict)
 
 
-def state_by(decisions: list[Decision], needed: int) -> State:
-    """What these decisions make of a request."""
+def state_by(request: Request, decisions: list[Decision]) -> State:
+    """What these decisions make of the request."""
     verdicts = [decision.verdict for decision in decisions]
     if "reject" in verdicts:
         return "rejected"
-    return "approved" if "break glass" in verdicts or verdicts.count("approve") >= needed else "open"
+    agreed = verdicts.count("approve") >= request.needed and not request.frozen
+    return "approved" if "break glass" in verdicts or agreed else "open"
 
 
 def next_form(connection: Connection, request: Request) -> Request:
@@ -176,7 +180,7 @@ def take(connection: Connection, request: Request, now: datetime | None = None) 
         if row is None:
             raise GoesOnElsewhere("Another process of this run goes on with its approval already.")
         decisions = read_decisions(connection, request)
-        if request.is_over(now) or state_by(decisions, request.needed) != "approved":
+        if request.is_over(now) or state_by(request, decisions) != "approved":
             raise NotApproved("The approval is not valid any more.", "Start again. Nothing was changed.")
         close(connection, request, "used", approvals=[str(decision) for decision in decisions])
     return decisions

@@ -27,10 +27,12 @@ def approved(environment: Environment, question: Question) -> None:
     if run.may_act or run.fence or policy.needed == 0:
         run.may_act = True
         return
+    if policy.frozen and not policy.break_glass:
+        raise Refused(f"{environment.environment} is {policy.frozen}.", "Wait until then. Nothing was changed.")
     earlier, note = _read_pending(run), ""
     if earlier:
         asked = Question.model_validate(earlier.question)
-        same_policy = earlier.policy == (policy.needed, policy.approvers, policy.break_glass)
+        same_policy = earlier.policy == (policy.needed, policy.approvers, policy.break_glass, policy.frozen)
         if earlier.fingerprint == question.fingerprint and same_policy:
             _go_on(environment, run, earlier)
             return

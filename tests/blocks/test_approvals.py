@@ -1,5 +1,6 @@
 """Who has to agree: what holds for each procedure, and which policies are refused when they are applied."""
 
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from blocks.approval_policy import Policy
 from blocks.approvals import NEVER_ASKED, Approvals
 
+NOW, DAY = datetime(2026, 11, 21, 12, tzinfo=UTC), timedelta(days=1)
 STRICT = Approvals(needed=2, approvers=["Ada", "grace"], open_hours=4, break_glass=False)
 
 
@@ -30,7 +32,7 @@ def test_a_procedure_has_of_its_own_what_is_named_and_the_rest_as_for_all() -> N
 def test_what_is_empty_for_one_procedure_is_not_taken_for_unnamed(own: dict[str, object]) -> None:
     everything = {"needed": 1, "approvers": ["ada"], "break_glass": True}
     found = Approvals.model_validate({**everything, "procedures": {"deploy": own}}).policy_for("deploy")
-    assert found.model_dump(exclude={"open_hours"}) == {**everything, **own}
+    assert found.model_dump(exclude={"open_hours", "frozen"}) == {**everything, **own}
 
 
 def test_the_way_back_to_what_worked_is_asked_about_only_when_it_is_named() -> None:
@@ -67,3 +69,15 @@ def test_a_policy_that_cannot_be_meant_is_refused(policy: dict[str, object], tol
 
 def test_times_are_told_in_the_zone() -> None:
     assert (Approvals().zone, Approvals(time_zone="Europe/Berlin").zone) == (ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"))
+
+
+def test_in_a_freeze_only_breaking_the_glass_is_left() -> None:
+    freeze = {"begins": NOW - DAY, "ends": NOW + DAY, "reason": "the sale"}
+    frozen = Approvals.model_validate({"needed": 2, "freezes": [freeze], "procedures": {"deploy": {"needed": 0}}})
+    for procedure, needed in (("restore-and-verify", 2), ("deploy", 1)):
+        policy = frozen.policy_for(procedure, NOW)
+        assert (policy.needed, policy.frozen) == (needed, "frozen until 2026-11-22T12:00:00+00:00: the sale")
+    assert frozen.policy_for("deploy", NOW + DAY).needed == 0
+    assert not frozen.policy_for("restore-and-verify", NOW + DAY).frozen
+    for never in ("roll-back-deploy", "recover", "back-up-database"):
+        assert frozen.policy_for(never, NOW) == Approvals(needed=0).policy_for(never, NOW)

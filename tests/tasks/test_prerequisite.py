@@ -10,10 +10,11 @@ from psycopg.types.json import Jsonb
 
 from blocks.environment import Environment
 from blocks.errors import BadParameter
+from blocks.freeze import Freeze
 from blocks.ledger.fence import Fence
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.platforms.sandbox import SandboxPlatform
-from blocks.rollout import Freeze, Rollout
+from blocks.rollout import Rollout
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore

@@ -18,6 +18,8 @@ CREATE TABLE approval_request (
     -- Nobody in particular: whoever is enrolled.
     approvers     text[] NOT NULL,
     break_glass   boolean NOT NULL,
+    -- Until when and why breaking the glass is the only way.
+    frozen        text NOT NULL DEFAULT '',
     asked_at      timestamptz NOT NULL DEFAULT now(),
     expires_at    timestamptz NOT NULL,
     -- How often its form was shown: the form that is open now has this number.

@@ -368,3 +368,12 @@ def test_a_wait_over_a_change_of_the_clocks_is_as_long_as_any(
     assert not request.is_over(last)
     assert request.is_over(request.expires_at)
     assert decide(connection, request, grace.answer(request, last), last).state == "approved"
+
+
+def test_in_a_freeze_agreeing_is_not_enough(connection: Connection, grace: Person) -> None:
+    request = ask(connection, policy=ONE.model_copy(update={"frozen": "frozen until tomorrow: the sale"}))
+    with pytest.raises(Refused, match="shop is frozen until tomorrow: the sale"):
+        decide(connection, request, grace.answer(request, NOW, source="terminal"), NOW)
+    alone = grace.answer(request, NOW, "break glass", "terminal", REASON)
+    assert decide(connection, request, alone, NOW).state == "approved"
+    assert [decision.verdict for decision in take(connection, request, NOW)] == ["break glass"]
