@@ -37,10 +37,12 @@ class RunningStack:
     def pids(self) -> dict[str, int]:
         return {name: launched.pid for name, launched in self.components.items()}
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
+    def begin(self, *words: str, stdin: bool = False) -> subprocess.Popen[str]:
+        """The command under way; with `stdin` it reads what a test writes."""
         return subprocess.Popen(
             [sys.executable, "-m", "deployments.cli", *words],
             env={**os.environ, "BACKSTOP_STATE": str(self.folder), "BACKSTOP_SCHEDULES": "paused"},
+            stdin=subprocess.PIPE if stdin else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
