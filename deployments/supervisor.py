@@ -9,6 +9,7 @@ start twice.
 import logging
 import signal
 import time
+from contextlib import closing
 from threading import Event
 
 import psycopg
@@ -50,7 +51,8 @@ class Supervisor:
                 start_recover(environment, f"{epoch}-{int(now // REPEAT_SECONDS)}")
         if now - self._tended_at >= TEND_SECONDS:
             self._tended_at = now
-            tend_approvals(connection, PrefectApi())
+            with closing(PrefectApi()) as api:
+                tend_approvals(connection, api)
             self._end_dead_runs(connection, now)
 
     def _end_dead_runs(self, connection: Connection, now: float) -> None:
