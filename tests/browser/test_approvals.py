@@ -12,7 +12,10 @@ from tests.flows.records import Records
 from tests.prefect_server import ask_for_run, prefect_api
 from tests.running_stack import RunningStack
 
-pytestmark = pytest.mark.skipif(not BROWSER, reason=f"No browser: none of {', '.join(PROGRAMS)} is on PATH.")
+pytestmark = [
+    pytest.mark.skipif(not BROWSER, reason=f"No browser: none of {', '.join(PROGRAMS)} is on PATH."),
+    pytest.mark.timeout(240),  # the first one brings the stack up, each one waits for several runs
+]
 
 SMALL_WINDOW: ViewportSize = {"width": 1280, "height": 720}
 
