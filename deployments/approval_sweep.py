@@ -4,12 +4,16 @@ Its time may be over, somebody may have ended it in Prefect, or a decision was m
 """
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from blocks.errors import BackstopError
 from blocks.ledger.approval_requests import Request, State, end_unapproved, read_all_pending
 from blocks.ledger.connection import Connection, has_session
 from deployments.prefect_api import FINAL, PrefectApi
+
+_BEGINS_WITHIN = timedelta(minutes=1)
+"""A run that Prefect calls running has connected to the ledger by then."""
 
 log = logging.getLogger("supervisor")
 
@@ -35,6 +39,17 @@ def _tend(connection: Connection, api: PrefectApi, request: Request, now: dateti
             api.end_run(request.run_id, "Not approved", message)
     elif request.state != "open" and state["type"] == "PAUSED":
         api.wake(request.run_id)
+    elif _is_dead(connection, request, state, now):
+        message = "Its process died while it looked at an answer. Nothing was changed: start it again."
+        if _end(connection, request, "withdrawn", message):
+            api.end_run(request.run_id, "Not approved", message)
+
+
+def _is_dead(connection: Connection, request: Request, state: dict[str, Any], now: datetime) -> bool:
+    """Prefect believes that it runs, for as long as nobody tells otherwise."""
+    if state["type"] != "RUNNING" or has_session(connection, request.run_id):
+        return False
+    return now - datetime.fromisoformat(state["timestamp"]) > _BEGINS_WITHIN
 
 
 def _end(connection: Connection, request: Request, state: State, message: str) -> bool:

@@ -116,7 +116,7 @@ def has_current_run() -> bool:
 
 
 @contextmanager
-def run_record(run: Run, parameters: Mapping[str, object], digest: str) -> Iterator[Run]:
+def run_record(run: Run, parameters: Mapping[str, object], digest: str = "") -> Iterator[Run]:
     """Open the run in the ledger and make it the current one; `digest` is that of its parameters, whole.
 
     Raises Refused for a run that was opened before and does not wait for an approval.

@@ -218,7 +218,7 @@ def _page(plan: MigrationPlan, title: str) -> Iterator[str]:
     yield f"# {title}"
     yield f"{len(plan.pending)} pending · plan `{plan.fingerprint}`"
     yield ""
-    yield from (f"- `{plain(one.id)}` {plain(one.title)}" for one in plan.pending)
+    yield from (f"- **{plain(one.id)}** {plain(one.title)}" for one in plan.pending)
     yield f"- **Writes:** {'stopped' if plan.stops_writes else 'go on'}: {plan.why}."
     if plan.rehearsal:
         yield from _rehearsal_lines(plan.rehearsal)

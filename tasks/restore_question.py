@@ -23,7 +23,7 @@ def question_of(plan: RestorePlan, accept_loss: str) -> Question:
             Effect(what=f"restores into the new database {plan.new_name}", undo="the new database is dropped"),
             Effect(what=f"{switched}; the present one is kept", undo="switched back, unless that would lose writes"),
         ],
-        losses=["unknown"] if plan.losses is None else [str(loss) for loss in plan.losses],
+        losses=_losses(plan),
     )
 
 
@@ -44,3 +44,10 @@ def question_of_undo(environment: str, before: SwitchBefore, accept_loss: str) -
         ],
         losses=[f"what was written since the restore, in: {accept_loss}"] if accept_loss else [],
     )
+
+
+def _losses(plan: RestorePlan) -> list[str]:
+    if plan.losses is None:
+        return ["unknown: the present database cannot be read"]
+    more = ["what visitors go on writing to these tables until writes stop"] if plan.losses else []
+    return [*map(str, plan.losses), *more]

@@ -44,7 +44,7 @@ def descriptions(signature: inspect.Signature) -> dict[str, str]:
     }
 
 
-def checked(signature: inspect.Signature, given: Mapping[str, object], inside: bool) -> dict[str, Any]:
+def checked(signature: inspect.Signature, given: Mapping[str, object], inside: bool = False) -> dict[str, Any]:
     """Every parameter, converted to its type. Raises BadParameter for the first one that is not allowed.
 
     `inside`: the procedure is called by another one, as its undo.

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from blocks.approval_policy import Policy
-from blocks.ledger.approval_requests import open_request, read_pending
+from blocks.ledger.approval_requests import Request, open_request, read_pending
 from blocks.ledger.connection import Connection
 from deployments.approval_sweep import tend_approvals
 from deployments.prefect_api import PrefectApi
@@ -57,7 +57,12 @@ class Asked:
         self.id = str(server.post("/flow_runs/", json=wanted).raise_for_status().json()["id"])
         ledger.open_run(connection, self.id, "shop")
         question = Question(title="Deploy", fingerprint="plan", facts={}, effects=[])
-        self.request = open_request(connection, self.id, question.model_dump(mode="json"), POLICY, NOW)
+        self._question = question.model_dump(mode="json")
+        self.request = self.ask_at(NOW)
+
+    def ask_at(self, moment: datetime) -> Request:
+        """Instead of what was asked before."""
+        return open_request(self._connection, self.id, self._question, POLICY, moment)
 
     def shown(self) -> tuple[str, str]:
         state: dict[str, Any] = self._server.get(f"/flow_runs/{self.id}").raise_for_status().json()["state"]
@@ -95,6 +100,20 @@ def test_one_whose_time_is_over_ends_whatever_it_was_set_to(
     assert run.ending() == ("Not approved", NOT_IN_TIME)
     assert run.shown() == ("FAILED", "Not approved")
     assert read_pending(connection, run.id) is None
+
+
+def test_one_that_died_while_it_looked_at_an_answer_has_ended(
+    api: PrefectApi, connection: Connection, ledger: LedgerDatabase, ask: Any
+) -> None:
+    run, later = ask("RUNNING"), datetime.now(UTC) + timedelta(minutes=2)
+    run.ask_at(datetime.now(UTC))
+    with closing(ledger.connect(run.id)):
+        tend_approvals(connection, api, later)
+    tend_approvals(connection, api, datetime.now(UTC))
+    assert run.ending() == (None, None)
+    tend_approvals(connection, api, later)
+    assert run.ending()[0] == "Not approved"
+    assert run.shown() == ("FAILED", "Not approved")
 
 
 def test_one_that_looks_at_its_answer_as_its_time_ends_is_left_to_say_so_itself(
