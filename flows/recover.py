@@ -11,9 +11,10 @@ from flows.guards.armed import carry_out
 from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
-from tasks.ledger import ArmedUndo, current_run, end_dead_runs, read_armed_undos
+from tasks.ledger import ArmedUndo, Run, close_undo, current_run, end_dead_runs, read_armed_undos
 from tasks.leftovers import end_leftovers
 from tasks.notice import announce
+from tasks.report import publish_dead_run, read_reported_ending
 
 
 @procedure("recover", run_name="recover {environment!s:.60}")
@@ -27,16 +28,29 @@ def recover(
         left = read_armed_undos(run.connection, environment.environment)
         if not left:
             return f"Nothing is armed in {environment.environment}."
-        end_leftovers(environment, sorted({undo.run_id for undo in left}))
+        dead = {undo.run_id for undo in left}
+        end_leftovers(environment, sorted(dead))
         for undo in left:
             run.acts_for = undo.run_id
-            carry_out(run, undo.id, _flow_of(undo), _in_words(undo), undo.parameters)
+            if ended := read_reported_ending(environment.environment, undo.run_id):
+                _leave(run, undo, ended)
+            else:
+                carry_out(run, undo.id, _flow_of(undo), _in_words(undo), undo.parameters)
         ending, message = _ending_of(run.failed_undos, run.undone)
-        end_dead_runs(run, {undo.run_id for undo in left}, ending, message)
+        end_dead_runs(run, dead, ending, message)
+        for run_id in dead:
+            publish_dead_run(environment.environment, run_id, ending, message, run.id)
     announce(environment, f"{environment.environment} was recovered: {ending}", message)
     if run.failed_undos:
         raise NotPutBack(message)
     return message
+
+
+def _leave(run: Run, undo: ArmedUndo, ended: str) -> None:
+    """A report is written when nothing is armed any more: this ledger is older than what it tells of."""
+    message = f"not carried out: its run ended before ({ended}), and this ledger is a copy from an earlier time"
+    close_undo(run, undo.id, "failed", message)
+    run.failed_undos.append(f"{_in_words(undo).capitalize()}: {message}.")
 
 
 def _flow_of(undo: ArmedUndo) -> Flow[..., Any]:

@@ -186,6 +186,11 @@ def end_run(run: Run, ending: str, message: str) -> None:
             [run.id],
         )
         run.record("run ended", ending=ending, message=message)
+    anchor_trail(run)
+
+
+def anchor_trail(run: Run) -> None:
+    """Keep the trail's head where nobody who may write to the ledger can change it."""
     trail.anchor(run.connection, Evidence.from_surroundings())
 
 

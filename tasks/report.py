@@ -31,15 +31,31 @@ def publish_report(run: Run, ending: str, message: str) -> None:
         "phases": [{"phase": name, "seconds": round(seconds, 2)} for name, seconds in run.phases],
         **run.facts,
     }
-    folder = run.environment if run.environment.replace("-", "").isalnum() else "unknown"
     Evidence.from_surroundings().write_once(
-        f"reports/{folder}/{run.id}.json", json.dumps(report, indent=2, default=str)
+        _name_of(run.environment, run.id), json.dumps(report, indent=2, default=str)
     )
     create_markdown_artifact(
         "\n".join(_page(run, ending, message)),
         key="report",
         description=f"{ending} after {report['seconds']:.1f} s",
     )
+
+
+def publish_dead_run(environment: str, run_id: str, ending: str, message: str, recovered_by: str) -> None:
+    """On behalf of a run that died: what is known of it without its process."""
+    report = {"run": run_id, "ending": ending, "message": message, "recovered_by": recovered_by}
+    Evidence.from_surroundings().write_once(_name_of(environment, run_id), json.dumps(report, indent=2))
+
+
+def read_reported_ending(environment: str, run_id: str) -> str:
+    """How the run ended, as its report says; empty where there is none: it has not ended yet."""
+    found = Evidence.from_surroundings().read(_name_of(environment, run_id))
+    return str(json.loads(found)["ending"]) if found else ""
+
+
+def _name_of(environment: str, run_id: str) -> str:
+    folder = environment if environment.replace("-", "").isalnum() else "unknown"
+    return f"reports/{folder}/{run_id}.json"
 
 
 def _page(run: Run, ending: str, message: str) -> Iterator[str]:

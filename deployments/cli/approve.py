@@ -4,6 +4,8 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from blocks.errors import BackstopError, Refused
+from blocks.evidence import Evidence
+from blocks.ledger import trail
 from blocks.ledger.connection import Connection, connect
 from deployments.cli.exit_codes import ExitCode
 
@@ -45,7 +47,7 @@ def _list(connection: Connection) -> int:
 
     waiting = read_all_pending(connection)
     for request in waiting:
-        print(f"{request.run_id}  {request.question['title']}  until {request.expires_at.astimezone(UTC):%F %H:%M} UTC")
+        _tell(f"{request.run_id}  {request.question['title']}  until {request.expires_at.astimezone(UTC):%F %H:%M} UTC")
     if not waiting:
         print("Nothing waits for an approval.")
     return ExitCode.DONE
@@ -62,6 +64,7 @@ def _decide(connection: Connection, arguments: argparse.Namespace) -> int:
         verdict, arguments.name, ask_code(arguments.name), arguments.reason, request.fingerprint, "terminal"
     )
     after = decide(connection, request, answer)
+    trail.anchor(connection, Evidence.from_surroundings())
     told = {"approved": "The plan is approved; the run goes on.", "rejected": "The plan is rejected; the run ends."}
     print(told.get(after.state, "Your decision is recorded; another person is needed."))
     if after.state != "open":
@@ -83,16 +86,22 @@ def _show(connection: Connection, request: "Request") -> None:
     from blocks.ledger.approval_requests import read_decisions
     from tasks.question import Question, describe_asked
 
-    question = Question.model_validate(request.question)
-    print(
-        f"{question.title}: plan {question.fingerprint}, open until {request.expires_at.astimezone(UTC):%F %H:%M} UTC"
-    )
-    print("\n".join(describe_asked(request, read_decisions(connection, request))))
+    question, until = Question.model_validate(request.question), request.expires_at.astimezone(UTC)
+    _tell(f"{question.title}: plan {question.fingerprint}, open until {until:%F %H:%M} UTC")
+    for line in describe_asked(request, read_decisions(connection, request)):
+        _tell(line)
     for effect in question.effects:
-        print(f"  {effect.what}\n    undone by: {effect.undo or 'nothing'}")
-    print("\n".join(["Would be lost:", *question.losses] if question.losses else ["Nothing would be lost."]))
+        _tell(f"  {effect.what}")
+        _tell(f"    undone by: {effect.undo or 'nothing'}")
+    for line in ["Would be lost:", *question.losses] if question.losses else ["Nothing would be lost."]:
+        _tell(line)
     for name, value in question.facts.items():
-        print(f"  {name}: {value}")
+        _tell(f"  {name}: {value}")
+
+
+def _tell(line: str) -> None:
+    """What others wrote, as a reason or a commit's title, must not write over the plan on this terminal."""
+    print("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line))
 
 
 def _wake(run_id: str) -> None:

@@ -12,7 +12,7 @@ from blocks.errors import GoesOnElsewhere, NotApproved, Refused
 from blocks.ledger.approval_decisions import decide
 from blocks.ledger.approval_requests import Request, close, open_request, read_decisions, read_pending, take
 from tasks.approval import forget_answer, read_answer, wait_for_answer
-from tasks.ledger import Run, current_run
+from tasks.ledger import Run, anchor_trail, current_run
 from tasks.notice import announce
 from tasks.question import Question, describe_asked, differences, sentence
 
@@ -90,6 +90,7 @@ def _hear(environment: Environment, run: Run, request: Request) -> str:
         answer = read_answer(request)
         if answer:
             decide(run.connection, request, answer)
+            anchor_trail(run)
         else:
             run.record("resumed without an answer", request=request.id)
     except Refused as error:

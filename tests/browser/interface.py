@@ -32,8 +32,9 @@ class Interface:
         page.goto(f"{self._url}/deployments")
         page.get_by_placeholder("Search deployments").fill(procedure)
         row = page.get_by_role("row").filter(has=page.get_by_title(procedure, exact=True))
-        row.get_by_role("link", name=procedure, exact=True).first.click()
-        page.wait_for_url("**/deployments/deployment/*")
+        link = row.get_by_role("link", name=procedure, exact=True).first
+        # Followed by its address: a click is lost when the list is drawn anew in that moment.
+        page.goto(self._url + (link.get_attribute("href") or ""))
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()
         self.field("environment").wait_for()

@@ -4,6 +4,7 @@ import os
 import signal
 
 import psutil
+import psycopg
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
@@ -102,3 +103,22 @@ def test_recover_without_anything_armed_changes_nothing(stack: RunningStack, rec
     assert result["ending"] == "Done", result["message"]
     assert result["message"] == f"Nothing is armed in {ENVIRONMENT}."
     assert records.effects(result["run"]) == []
+
+
+def test_a_ledger_that_was_restored_from_a_copy_brings_no_undo_back_to_life(
+    stack: RunningStack, production: Production, records: Records
+) -> None:
+    done = stack.run_procedure("deploy", ENVIRONMENT, version="v1.1.0")
+    assert done["ending"] == "Done", done["message"]
+    traffic = production.traffic()
+    with psycopg.connect(stack.layout.database_url("backstop"), connect_timeout=5) as ledger:
+        ledger.execute("UPDATE armed_undo SET state = 'armed' WHERE run_id = %s", [done["run"]])
+
+    result = stack.run_procedure("recover", ENVIRONMENT)
+
+    assert result["ending"] == "Needs a human", result["message"]
+    assert "its run ended before (Done)" in result["message"]
+    assert production.traffic() == traffic
+    assert records.effects(result["run"]) == []
+    stack.run("recover", "--settled", done["run"])
+    records.assert_settled(ENVIRONMENT)
