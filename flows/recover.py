@@ -7,7 +7,7 @@ from prefect import Flow
 
 from blocks.environment import Environment
 from blocks.errors import NotPutBack
-from flows.guards.armed import carry_out
+from flows.guards.armed import Armed, carry_out
 from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
@@ -35,7 +35,7 @@ def recover(
             if ended := read_reported_ending(environment.environment, undo.run_id):
                 _leave(run, undo, ended)
             else:
-                carry_out(run, undo.id, _flow_of(undo), _in_words(undo), undo.parameters)
+                carry_out(run, Armed(undo.id, _flow_of(undo), _in_words(undo), undo.parameters))
         ending, message = _ending_of(run.failed_undos, run.undone)
         end_dead_runs(run, dead, ending, message)
         for run_id in dead:

@@ -3,7 +3,7 @@
 import contextvars
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -253,8 +253,21 @@ def arm(run: Run, undo: str, parameters: Mapping[str, object]) -> int:
     return int(str(row["id"])) if row else 0
 
 
+def disarm(run: Run, armed_ids: Sequence[int]) -> None:
+    """Strike armed undos out, all of them or none."""
+    try:
+        with run.connection.transaction():
+            run.connection.execute(
+                "UPDATE armed_undo SET state = 'disarmed', ended_at = now() WHERE id = ANY(%s)", [list(armed_ids)]
+            )
+            for armed_id in armed_ids:
+                run.record("undo disarmed", armed=armed_id)
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+
 def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
-    """Strike an armed undo out: `disarmed`, `undone` or `failed`."""
+    """Write down what became of an armed undo that was carried out: `undone` or `failed`."""
     try:
         with run.connection.transaction():
             run.connection.execute(

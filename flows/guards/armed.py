@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import Flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -11,13 +12,27 @@ from prefect.exceptions import Pause
 
 from blocks.errors import BackstopError, FenceLost
 from flows.guards.endings import Ending
-from tasks.ledger import Run, arm, close_undo, current_run, read_undo_state
+from tasks.ledger import Run, arm, close_undo, current_run, disarm, read_undo_state
 
 ATTEMPTS = 3
 """How often an undo is begun when the ledger goes away in its middle. It looks before it acts, so that is safe."""
 
 NEEDED_BY_SUBFLOWS = "fastapi.encoders"
 """Prefect imports it when a run starts its first subflow. That is the undo, which has no time to lose."""
+
+
+class Armed(NamedTuple):
+    """An undo as it stands in the ledger."""
+
+    id: int
+    undo: Flow[..., Any]
+    what: str
+    """What it puts back, for a person."""
+    parameters: dict[str, Any]
+
+
+_proven: ContextVar[list[Armed] | None] = ContextVar("proven", default=None)
+"""Blocks that ended well inside of one that goes on, outermost first. None where nothing is armed."""
 
 
 @contextmanager
@@ -27,39 +42,55 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
     `what` names for a person what the undo puts back; `parameters` are the undo's, plain
     values. The exception is let through: `@procedure` makes *rolled back* or *needs a
     human* of it. A failing undo does not stop those armed around it.
+
+    A block that is inside of another one stays armed until the outermost has ended, and then all are
+    struck out at once: a run that dies in between would be taken back in part only.
     """
-    run = current_run()
+    run, enclosing = current_run(), _proven.get()
     if run.fence is None:
         raise FenceLost(f"'{what}' was about to be armed without holding {run.environment}.")
     import_module(NEEDED_BY_SUBFLOWS)
-    armed_id = arm(run, path_of(undo), parameters)
+    own = Armed(arm(run, path_of(undo), parameters), undo, what, parameters)
+    proven: list[Armed] = []
+    token = _proven.set(proven)
     try:
         yield
-        close_undo(run, armed_id, "disarmed")
+        if enclosing is None:
+            disarm(run, [own.id, *(one.id for one in proven)])
+        else:
+            enclosing += [own, *proven]
     except BaseException as error:
-        if _was_disarmed(run, armed_id):
+        if enclosing is None and _was_disarmed(run, own):
             return
-        get_run_logger().warning("%s: putting back %s", _named(error), what)
-        carry_out(run, armed_id, undo, what, parameters)
+        _hold_on(run)
+        for one in reversed([own, *proven]):
+            get_run_logger().warning("%s: putting back %s", _named(error), one.what)
+            carry_out(run, one)
         if isinstance(error, Pause):
             raise BackstopError("A step tried to pause while an undo was armed.", "Pause before the lock.") from None
         raise
+    finally:
+        _proven.reset(token)
 
 
-def carry_out(run: Run, armed_id: int, undo: Flow[..., Any], what: str, parameters: dict[str, Any]) -> None:
+def carry_out(run: Run, armed: Armed) -> None:
     """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
-    call: Callable[..., State[object]] = undo
+    call: Callable[..., State[object]] = armed.undo
     for _ in range(ATTEMPTS):
-        state = call(environment=run.environment, **parameters, return_state=True)
+        token = _proven.set(None)  # what the undo itself arms is its own to strike out
+        try:
+            state = call(environment=run.environment, **armed.parameters, return_state=True)
+        finally:
+            _proven.reset(token)
         if state.name == Ending.DONE:
-            close_undo(run, armed_id, "undone", state.message or "")
-            run.undone.append(what)
+            close_undo(run, armed.id, "undone", state.message or "")
+            run.undone.append(armed.what)
             return
         if run.is_holding():
             break
         _hold_on(run)
-    close_undo(run, armed_id, "failed", state.message or "")
-    run.failed_undos.append(f"The undo of {what} failed: {state.message}")
+    close_undo(run, armed.id, "failed", state.message or "")
+    run.failed_undos.append(f"The undo of {armed.what} failed: {state.message}")
 
 
 def path_of(undo: Flow[..., Any]) -> str:
@@ -67,10 +98,10 @@ def path_of(undo: Flow[..., Any]) -> str:
     return f"{undo.fn.__module__}:{undo.fn.__name__}"
 
 
-def _was_disarmed(run: Run, armed_id: int) -> bool:
+def _was_disarmed(run: Run, own: Armed) -> bool:
     """Regain a ledger that went away. The failure may have been that of the disarming itself, after it held."""
     _hold_on(run)
-    return read_undo_state(run.connection, armed_id) == "disarmed"
+    return read_undo_state(run.connection, own.id) == "disarmed"
 
 
 def _hold_on(run: Run) -> None:

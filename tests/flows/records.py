@@ -60,6 +60,13 @@ class Records:
         rows = self._rows("SELECT undo FROM armed_undo WHERE environment = %s AND state = 'armed'", environment)
         return [str(row["undo"]) for row in rows]
 
+    def undos(self, run_id: str) -> list[str]:
+        """The states of everything that the run armed, oldest first."""
+        return [
+            str(row["state"])
+            for row in self._rows("SELECT state FROM armed_undo WHERE run_id = %s ORDER BY id", run_id)
+        ]
+
     def activity(self, environment: str) -> str | None:
         """Of the environment's holder; None when nobody holds it."""
         rows = self._rows("SELECT activity FROM environment WHERE name = %s", environment)

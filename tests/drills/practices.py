@@ -1,0 +1,111 @@
+"""Procedures that are killed everywhere: where each begins, how its environment looks, how it is when it is done."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.blocks.platforms.waiting import eventually
+from tests.drills.killing import Practice
+from tests.flows.production import GOOD, Production
+from tests.flows.shop_database import ENVIRONMENT as STAGING
+from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
+
+PRODUCTION, NEW, BROKEN = "shop-quick", "v1.1.0", "v1.6.0"
+
+
+def deploy(production: Production) -> Practice:
+    def prepare() -> object:
+        production.reset()
+        return look()
+
+    def look() -> object:
+        return production.traffic(), production.running(), production.tags()
+
+    return Practice("deploy", PRODUCTION, {"version": NEW}, prepare, look, _runs(production, NEW))
+
+
+def deploy_of_a_broken_release(production: Production) -> Practice:
+    """Its own way back is killed, too."""
+    return deploy(production)._replace(parameters={"version": BROKEN}, is_done=lambda: False, ending="Rolled back")
+
+
+def roll_back_deploy(production: Production) -> Practice:
+    def prepare() -> object:
+        production.reset()
+        production.give_traffic({production.start(NEW).id: 100})
+        return look()
+
+    def look() -> object:
+        return production.traffic(), production.running(), production.tags()
+
+    return Practice("roll-back-deploy", PRODUCTION, {"to": GOOD}, prepare, look, _runs(production, GOOD))
+
+
+def back_up_database(shop: ShopDatabase) -> Practice:
+    folder = Path(shop.stack.surroundings["SHOP_BACKUPS"]) / STAGING
+    before: list[set[Path]] = []
+
+    def prepare() -> object:
+        before[:] = [look()]
+        return before[0]
+
+    def look() -> set[Path]:
+        return set(folder.glob("*/manifest.json"))
+
+    return Practice("back-up-database", STAGING, {}, prepare, look, lambda: len(look() - before[0]) == 1)
+
+
+def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
+    before: list[int] = []
+
+    def prepare() -> object:
+        shop.drop_others()
+        eventually(shop.service_answers)
+        shop.write_task("acknowledged")
+        before[:] = [shop.read().oid]
+        return look()
+
+    def look() -> object:
+        eventually(shop.service_answers)
+        return shop.read().oid, shop.read().may_connect, shop.rows(), shop.others()
+
+    def is_done() -> bool:
+        eventually(shop.service_answers)
+        (kept,) = shop.others()
+        return shop.read(kept).oid == before[0] != shop.read().oid
+
+    parameters = {"backup": backup, "accept_loss": EVERYTHING}
+    return Practice("restore-and-verify", STAGING, parameters, prepare, look, is_done)
+
+
+def restore_table(shop: ShopDatabase, backup: str) -> Practice:
+    """In place of the live rows: one task was written since."""
+    rows_then: list[Sequence[object]] = []
+
+    def prepare() -> object:
+        for name in _own_schemas(shop):
+            shop.ask(f'DROP SCHEMA "{name}" CASCADE')
+        shop.write_task("written since")
+        rows_then[:] = shop.ask("TABLE tasks ORDER BY 1")
+        return look()
+
+    def look() -> object:
+        return shop.ask("TABLE tasks ORDER BY 1"), _own_schemas(shop)
+
+    def is_done() -> bool:
+        return shop.ask("TABLE tasks ORDER BY 1") != rows_then
+
+    parameters = {"tables": "public.tasks", "backup": backup, "mode": "replace", "accept_loss": "public.tasks"}
+    return Practice("restore-table", STAGING, parameters, prepare, look, is_done)
+
+
+def _runs(production: Production, version: str) -> Callable[[], bool]:
+    def runs() -> bool:
+        eventually(lambda: production.answering_version() == version)
+        return list(production.traffic().values()) == [100]
+
+    return runs
+
+
+def _own_schemas(shop: ShopDatabase) -> list[str]:
+    statement = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^(restored|before|after)_' ORDER BY 1"
+    return [str(name) for (name,) in shop.ask(statement, NAME)]
