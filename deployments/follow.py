@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from blocks.errors import BackstopError
-from blocks.ledger.connection import Connection, connect
+from blocks.ledger.connection import Connection, connect, has_session
 from deployments.prefect_api import FINAL, PrefectApi
 
 POLL_SECONDS = 0.1
@@ -64,7 +64,7 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
         if state["type"] == "PAUSED" and state["id"] not in progress:
             progress.add(state["id"])
             tell(time.monotonic() - began, f"  decide at {api.link(run_id)} or: backstop approve {run_id} --as NAME")
-        if state["type"] in FINAL:
+        if state["type"] in FINAL and not _lives(connection, run_id):
             dead_since = dead_since or time.monotonic()
             never_began = not seen and connection is not None and not connection.closed
             patience = 1.0 if never_began or state["name"] in NAMED else AFTERMATH_SECONDS
@@ -86,6 +86,14 @@ def _read(connection: Connection | None, run_id: str, seen: int) -> tuple[list[d
         connection.close()
         return [], None
     return rows, Ended(str(run["ending"]), str(run["message"])) if run and run["ending"] else None
+
+
+def _lives(connection: Connection | None, run_id: str) -> bool:
+    """Whether a process of the run is at work, whatever another one of it told Prefect."""
+    try:
+        return connection is not None and not connection.closed and has_session(connection, run_id)
+    except psycopg.Error:
+        return False
 
 
 def _connect_or_none(run_id: str) -> Connection | None:

@@ -94,7 +94,8 @@ def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
     assert records.report(ENVIRONMENT, result["run"])["pending"] == ["0002"]
     records.assert_settled(ENVIRONMENT)
 
-    gone_back = runner.run("roll-back-deploy", ENVIRONMENT)
+    # By name: other tests' environments have started releases on the same platform, bad ones too.
+    gone_back = runner.run("roll-back-deploy", ENVIRONMENT, to="v1.0.0")
     assert gone_back["ending"] == "Done", gone_back["message"]
     back = runner.run("roll-back-migration", ENVIRONMENT)
     assert back["ending"] == "Done", back["message"]
