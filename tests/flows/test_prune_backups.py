@@ -48,6 +48,7 @@ def test_only_told_so_it_deletes_and_only_its_own(stack: RunningStack, folder: P
     assert not leftover.exists()
 
 
+@pytest.mark.timeout(300)
 def test_what_is_due_is_started_once(stack: RunningStack, folder: Path, interface: Interface) -> None:
     for backup in backups(folder):
         (folder / backup / "manifest.json").unlink()
