@@ -50,7 +50,6 @@ class Approvals(Part):
     procedures: dict[Procedure, Rule] = Field(
         default_factory=dict, description="Procedure → what differs for it, any of the first four above."
     )
-
     freezes: list[Freeze] = Field(
         default_factory=list, description="When nothing is changed unless somebody breaks the glass."
     )

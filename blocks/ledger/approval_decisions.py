@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple, get_args
 
 from blocks.approval_policy import APPROVER_NAME
 from blocks.errors import NotApproved, Refused, WrongCode
-from blocks.ledger import trail
 from blocks.ledger.approval_requests import (
     Request,
     Verdict,
     read_decisions,
     read_pending,
+    record,
     sealed_parts,
     state_by,
 )
@@ -105,11 +105,11 @@ def _decide(connection: Connection, request: Request, answer: Answer, at: dateti
             seal(*sealed_parts(request, name, verdict)),
         ],
     )
-    _record(
+    record(
         connection,
         request,
-        name,
         "decision",
+        name,
         approver=name,
         verdict=verdict,
         reason=answer.reason,
@@ -163,21 +163,10 @@ def _refused(connection: Connection, request: Request, answer: Answer, error: Re
         elif answer.source == "form":
             _spend(connection, answer, at)
         name = answer.name.strip().lower()[:63]
-        _record(connection, request, name, "answer refused", source=answer.source, why=error.message)
+        record(connection, request, "answer refused", name, source=answer.source, why=error.message)
 
 
 def _spend(connection: Connection, answer: Answer, at: datetime) -> None:
     """Prefect kept the code where others may have read it: it counts in no other form either."""
     with suppress(Refused):
         prove(connection, answer.name.strip().lower(), answer.code, at.timestamp())
-
-
-def _record(connection: Connection, request: Request, actor: str, event: str, **detail: object) -> None:
-    trail.append(
-        connection,
-        event,
-        run_id=request.run_id,
-        environment=request.environment,
-        actor=actor,
-        detail={"request": request.id, "fingerprint": request.fingerprint, **detail},
-    )

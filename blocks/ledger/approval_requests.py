@@ -110,7 +110,15 @@ def open_request(
         )
         (request,) = _read(connection, run_id)
         until = f"{request.expires_at:%Y-%m-%d %H:%M} UTC"
-        _record(connection, request, "approval asked", needed=policy.needed, of=policy.approvers, until=until)
+        record(
+            connection,
+            request,
+            "approval asked",
+            request.requested_by,
+            needed=policy.needed,
+            of=policy.approvers,
+            until=until,
+        )
     return request
 
 
@@ -195,7 +203,7 @@ def close(connection: Connection, request: Request, state: State, **detail: obje
             [state, request.id],
         ).fetchone()
         if closed:
-            _record(connection, request, f"approval {state}", **detail)
+            record(connection, request, f"approval {state}", request.requested_by, **detail)
     return closed is not None
 
 
@@ -211,12 +219,13 @@ def end_unapproved(connection: Connection, request: Request, state: State, messa
     return True
 
 
-def _record(connection: Connection, request: Request, event: str, **detail: object) -> None:
+def record(connection: Connection, request: Request, event: str, actor: str, **detail: object) -> None:
+    """An event of the request's run, in the trail."""
     trail.append(
         connection,
         event,
         run_id=request.run_id,
         environment=request.environment,
-        actor=request.requested_by,
+        actor=actor,
         detail={"request": request.id, "fingerprint": request.fingerprint, **detail},
     )

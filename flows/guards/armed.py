@@ -60,9 +60,9 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
         else:
             enclosing += [own, *proven]
     except BaseException as error:
-        if enclosing is None and _was_disarmed(run, own):
-            return
         _hold_on(run)
+        if enclosing is None and read_undo_state(run.connection, own.id) == "disarmed":
+            return  # what failed was the disarming itself, after it held
         for one in reversed([own, *proven]):
             get_run_logger().warning("%s: putting back %s", _named(error), one.what)
             carry_out(run, one)
@@ -98,13 +98,8 @@ def path_of(undo: Flow[..., Any]) -> str:
     return f"{undo.fn.__module__}:{undo.fn.__name__}"
 
 
-def _was_disarmed(run: Run, own: Armed) -> bool:
-    """Regain a ledger that went away. The failure may have been that of the disarming itself, after it held."""
-    _hold_on(run)
-    return read_undo_state(run.connection, own.id) == "disarmed"
-
-
 def _hold_on(run: Run) -> None:
+    """Regain a ledger that went away."""
     try:
         run.hold_on()
     except BackstopError:

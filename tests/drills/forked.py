@@ -1,27 +1,17 @@
 """Procedures in children that are forked from one prepared process: a run that is killed costs no start."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from tests.drills.ledger_proxy import LedgerProxy
-from tests.flows.runner import WORKERS_PATH
+from tests.flows.runner import begin_program
 
 
 class Forked:
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.drills.run_forked"],
-            env={**os.environ, "PATH": WORKERS_PATH, **variables},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self._process = begin_program("tests.drills.run_forked", variables)
 
     def run(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> Any:
         """Its run, ending and message; None when it was killed. With a proxy it reaches the ledger through that."""

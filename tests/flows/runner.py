@@ -16,17 +16,22 @@ WORKERS_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get
 EXIT_CODES = {"Done": 0, "Refused": 1, "Rolled back": 3, "Needs a human": 4}
 
 
+def begin_program(module: str, variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    """It has these variables as the worker would, and is spoken to line by line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        env={**os.environ, "PATH": WORKERS_PATH, **variables},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
 class Runner:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.variables = dict(variables)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.run_here"],
-            env={**os.environ, "PATH": WORKERS_PATH, **variables},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self.process = begin_program("tests.flows.run_here", variables)
 
     def run(self, procedure: str, environment: str, **parameters: object) -> dict[str, Any]:
         """Its run, ending, message and the exit code that the command line would have."""
