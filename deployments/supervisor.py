@@ -7,10 +7,13 @@ start twice.
 """
 
 import logging
+import math
 import signal
 import time
 from contextlib import closing
+from itertools import count
 from threading import Event
+from typing import NamedTuple
 
 import psycopg
 
@@ -21,7 +24,7 @@ from blocks.ledger.connection import Connection, connect
 from blocks.ledger.dead_runs import end_dead_run, read_dead_runs
 from blocks.ledger.fence import read_abandoned
 from deployments.approval_sweep import tend_approvals
-from deployments.prefect_api import PrefectApi
+from deployments.prefect_api import FINAL, PrefectApi
 
 SWEEP_SECONDS = 1.0
 PATIENCE_SECONDS = 4.0
@@ -39,6 +42,7 @@ log = logging.getLogger("supervisor")
 class Supervisor:
     def __init__(self) -> None:
         self._abandoned_since: dict[tuple[str, int], float] = {}
+        self._recovers: dict[tuple[str, int], tuple[Recover, float]] = {}
         self._dead_since: dict[str, float] = {}
         self._tended_at = 0.0
 
@@ -48,12 +52,20 @@ class Supervisor:
         self._abandoned_since = {found: self._abandoned_since.get(found, now) for found in abandoned}
         for (environment, epoch), since in self._abandoned_since.items():
             if now - since >= PATIENCE_SECONDS:
-                start_recover(environment, f"{epoch}-{int(now // REPEAT_SECONDS)}")
+                self._recover(environment, epoch, now)
         if now - self._tended_at >= TEND_SECONDS:
             self._tended_at = now
             with closing(PrefectApi()) as api:
                 tend_approvals(connection, api)
             self._end_dead_runs(connection, now)
+
+    def _recover(self, environment: str, epoch: int, now: float) -> None:
+        last, begun = self._recovers.get((environment, epoch), (None, -math.inf))
+        if now - begun >= REPEAT_SECONDS:
+            recover = start_recover(environment, epoch, last.attempt if last else 0)
+            if recover != last:
+                log.info("A run died in %s and left an undo armed: recover is run %s", environment, recover.run_id)
+            self._recovers[environment, epoch] = (recover, now)
 
     def _end_dead_runs(self, connection: Connection, now: float) -> None:
         dead = {run.id: run for run in read_dead_runs(connection)}
@@ -64,16 +76,29 @@ class Supervisor:
                 trail.anchor(connection, Evidence.from_surroundings())
 
 
-def start_recover(environment: str, occasion: str) -> str:
-    """Start `recover` in the environment; the same occasion again is the same run. Returns the run's id."""
+class Recover(NamedTuple):
+    """A run of it."""
+
+    run_id: str
+    attempt: int
+    """How many for the same epoch of the environment ended before."""
+
+
+def start_recover(environment: str, epoch: int, attempt: int = 0) -> Recover:
+    """Start `recover` in the environment, unless one for that epoch waits or runs: then it is that one.
+
+    `attempt`: those before it are known to have ended.
+    """
     api = PrefectApi()
     deployment = api.read_deployment("recover")
     if deployment is None:
         raise BackstopError("The procedure 'recover' is not deployed.", "Run `backstop apply`.")
     parameters = {"environment": environment, "requested_by": "supervisor"}
-    run_id = api.create_run(str(deployment["id"]), parameters, f"recover-{environment}-{occasion}")
-    log.info("A run died in %s and left an undo armed: recover is run %s", environment, run_id)
-    return run_id
+    for number in count(attempt):
+        run_id = api.create_run(str(deployment["id"]), parameters, f"recover-{environment}-{epoch}-{number}")
+        if api.read_state(run_id)["type"] not in FINAL:
+            break
+    return Recover(run_id, number)
 
 
 def supervise(ended: Event) -> None:

@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from deployments.stack.layout import Layout, read_layout
 from deployments.stack.record import Launched, read_record
@@ -77,6 +81,16 @@ class RunningStack:
     def surroundings(self) -> dict[str, str]:
         """The variables that the worker has: the ledger, Prefect, and every reference of the environments."""
         return worker_environment(self.state)
+
+    @contextmanager
+    def suspended(self, component: str) -> Iterator[None]:
+        """Its process stands still."""
+        process = psutil.Process(self.pids()[component])
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
 
     def status(self) -> dict[str, dict[str, Any]]:
         _, output = self.try_to_run("status", "--json")

@@ -1,6 +1,5 @@
 import argparse
 import getpass
-import time
 
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import read_abandoned
@@ -53,7 +52,7 @@ def _recover(environment: str, epoch: int, timeout: float) -> int:
     from deployments.supervisor import start_recover
 
     api = PrefectApi()
-    run_id = start_recover(environment, f"{epoch}-{int(time.time())}")
+    run_id = start_recover(environment, epoch).run_id
     print(f"recover {environment}: {api.link(run_id)}", flush=True)
     ended = follow(api, run_id, timeout, lambda seconds, what: print(f"{seconds:6.1f} s  {what}", flush=True))
     if ended is None:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import psutil
 import pytest
 
 from tests.drills import practices
@@ -44,10 +43,8 @@ def backup(shared_stack: RunningStack) -> str:
 @pytest.fixture
 def drill(stack: RunningStack, forked: Forked, records: Records) -> Iterator[Drill]:
     """Without the supervisor: what it would do is done at once."""
-    supervisor = psutil.Process(stack.pids()["supervisor"])
-    supervisor.suspend()
-    yield Drill(stack, forked, records)
-    supervisor.resume()
+    with stack.suspended("supervisor"):
+        yield Drill(stack, forked, records)
 
 
 @pytest.fixture(params=PROCEDURES)

@@ -55,8 +55,7 @@ def test_the_run_ends_well_and_nothing_is_lost(
     earlier = records.newest_run(ENVIRONMENT)
     with nothing_lost(shop), running_procedures(shop.stack) as own:
         own.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes=stop_writes)
-        eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
-        run_id = records.newest_run(ENVIRONMENT)
+        run_id = records.wait_until_begun(ENVIRONMENT, earlier)
         eventually(lambda: shop.ask(ASLEEP), RUN_SECONDS)
         os.kill(postmaster(shop.stack), ended_by)
         eventually(lambda: not is_running(shop.stack), RUN_SECONDS)

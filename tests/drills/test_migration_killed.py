@@ -122,8 +122,7 @@ def kill_at(shop: ShopDatabase, records: Records, commit: str, case: Case, event
     earlier = records.newest_run(ENVIRONMENT)
     with running_procedures(shop.stack) as own:
         own.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes=case.stop_writes)
-        eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
-        run_id = records.newest_run(ENVIRONMENT)
+        run_id = records.wait_until_begun(ENVIRONMENT, earlier)
         wait_for(records, run_id, event, effect, case.times)
         os.kill(own.process.pid, signal.SIGKILL)
     return run_id

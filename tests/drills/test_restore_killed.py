@@ -35,8 +35,7 @@ def test_at_no_moment_is_the_live_name_without_a_complete_database(
     earlier = records.newest_run(ENVIRONMENT)
     with running_procedures(shop.stack) as own:
         own.begin("restore-and-verify", ENVIRONMENT, backup=shared_backup, accept_loss=EVERYTHING)
-        eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
-        run_id = records.newest_run(ENVIRONMENT)
+        run_id = records.wait_until_begun(ENVIRONMENT, earlier)
         wait_for(records, run_id, event, effect)
         os.kill(own.process.pid, signal.SIGKILL)
         live, tables = shop.read(), {name: shop.rows()[name] for name in ("users", "offers")}

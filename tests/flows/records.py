@@ -29,15 +29,22 @@ class Records:
 
     def wait_until_watching(self, environment: str, before: str) -> str:
         """Until a newer run than `before` only watches the release; its id. One that ends instead fails the test."""
-        eventually(lambda: self.newest_run(environment) != before, RUN_SECONDS)
-        run_id = self.newest_run(environment)
+        run_id = self.wait_until_begun(environment, before)
         eventually(lambda: self.activity(environment) == "monitoring" or self.run(run_id)["ending"], RUN_SECONDS)
         assert not self.run(run_id)["ending"], self.run(run_id)["message"]
         return run_id
 
+    def wait_until_begun(self, environment: str, before: str) -> str:
+        """The id of a newer run than `before`."""
+        eventually(lambda: self.newest_run(environment) != before, RUN_SECONDS)
+        return self.newest_run(environment)
+
     def newest_run(self, environment: str) -> str:
-        """Its id; empty when there was none."""
-        rows = self._rows("SELECT id FROM run WHERE environment = %s ORDER BY started_at DESC LIMIT 1", environment)
+        """Its id; empty when there was none. A recover, which the supervisor starts when it likes, does not count."""
+        rows = self._rows(
+            "SELECT id FROM run WHERE environment = %s AND procedure <> 'recover' ORDER BY started_at DESC LIMIT 1",
+            environment,
+        )
         return str(rows[0]["id"]) if rows else ""
 
     def runs_of(self, procedure: str) -> list[str]:
@@ -73,13 +80,10 @@ class Records:
         return rows[0]["activity"] if rows else None
 
     def assert_settled(self, environment: str) -> None:
-        """Nothing armed, and the lock free."""
+        """Nothing armed, and the lock free: a recover lets go a moment after it wrote the dead run's ending."""
         assert self.armed(environment) == []
-        held = self._rows(
-            "SELECT 1 FROM environment JOIN pg_locks ON pid = backend_pid WHERE name = %s AND locktype = 'advisory'",
-            environment,
-        )
-        assert held == []
+        held = "SELECT 1 FROM environment JOIN pg_locks ON pid = backend_pid WHERE name = %s AND locktype = 'advisory'"
+        eventually(lambda: not self._rows(held, environment))
 
     def report(self, environment: str, run_id: str) -> dict[str, Any]:
         return dict(json.loads((self.evidence / "reports" / environment / f"{run_id}.json").read_text()))

@@ -49,9 +49,8 @@ class Following:
 
     def waiting(self) -> Waiting:
         """Its run, once it waits."""
-        records = Records(self._stack)
-        eventually(lambda: records.newest_run(self._environment) != self._earlier, WAITS)
-        run = Waiting(self._stack, self._api, records.newest_run(self._environment))
+        begun = Records(self._stack).wait_until_begun(self._environment, self._earlier)
+        run = Waiting(self._stack, self._api, begun)
         run.wait_for_form()
         return run
 

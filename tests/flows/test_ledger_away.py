@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
@@ -49,16 +48,6 @@ def deploying(stack: RunningStack, proxy: Proxy) -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-@contextmanager
-def without_supervisor(stack: RunningStack) -> Iterator[None]:
-    supervisor = psutil.Process(stack.pids()["supervisor"])
-    supervisor.suspend()
-    try:
-        yield
-    finally:
-        supervisor.resume()
-
-
 def ending_of(process: subprocess.Popen[str]) -> dict[str, str]:
     output, _ = process.communicate(timeout=RUN_SECONDS)
     return dict(json.loads(output.splitlines()[-1]))
@@ -86,7 +75,7 @@ def test_a_ledger_that_goes_away_for_a_moment_ends_the_deploy_which_puts_itself_
 ) -> None:
     before = production.traffic()
     newest = records.newest_run(ENVIRONMENT)
-    with without_supervisor(stack), deploying(stack, proxy) as process:
+    with stack.suspended("supervisor"), deploying(stack, proxy) as process:
         run_id = records.wait_until_watching(ENVIRONMENT, newest)
         looked, effects = production.look(), records.effects(run_id)
 

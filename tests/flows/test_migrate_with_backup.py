@@ -318,8 +318,7 @@ def test_with_the_store_away_nothing_is_changed(
 
 def wait_until_rehearsing(earlier: str, records: Records, interface: Interface) -> None:
     """Until a newer run than `earlier` has the backup restored, and applies the migration there."""
-    eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
-    run_id = records.newest_run(ENVIRONMENT)
+    run_id = records.wait_until_begun(ENVIRONMENT, earlier)
     eventually(lambda: any("for the rehearsal: done" in told for told in interface.progress(run_id)), RUN_SECONDS)
 
 
@@ -330,8 +329,7 @@ def test_killed_while_it_is_applied_all_is_as_before(
     with running_procedures(shop.stack) as own:
         earlier = records.newest_run(ENVIRONMENT)
         own.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="no")
-        eventually(lambda: records.newest_run(ENVIRONMENT) != earlier)
-        run_id = records.newest_run(ENVIRONMENT)
+        run_id = records.wait_until_begun(ENVIRONMENT, earlier)
         eventually(lambda: "apply migrations" in records.effects(run_id), 90)
         os.kill(own.process.pid, signal.SIGKILL)
     run = records.wait_for_ending(run_id)

@@ -30,8 +30,7 @@ def kill_deploy_with_traffic(stack: RunningStack, records: Records) -> str:
     """SIGKILL in the middle of the rollout, after traffic was shifted; returns the run's id."""
     before = records.newest_run(ENVIRONMENT)
     start_deploy(stack)
-    eventually(lambda: records.newest_run(ENVIRONMENT) != before, RUN_SECONDS)
-    run_id = records.newest_run(ENVIRONMENT)
+    run_id = records.wait_until_begun(ENVIRONMENT, before)
     eventually(lambda: "shift traffic" in records.effects(run_id), RUN_SECONDS)
     process = flow_process(stack)
     assert process is not None
@@ -40,7 +39,7 @@ def kill_deploy_with_traffic(stack: RunningStack, records: Records) -> str:
 
 
 def test_the_supervisor_puts_a_dead_run_back(stack: RunningStack, production: Production, records: Records) -> None:
-    before = production.traffic()
+    before, earlier = production.traffic(), records.runs_of("recover")
 
     run_id = kill_deploy_with_traffic(stack, records)
 
@@ -49,8 +48,8 @@ def test_the_supervisor_puts_a_dead_run_back(stack: RunningStack, production: Pr
     assert "roll back deploy" in run["message"]
     assert production.traffic() == before
     assert production.answering_version() == GOOD
-    eventually(lambda: records.newest_run(ENVIRONMENT) != run_id, RUN_SECONDS)
-    assert records.wait_for_ending(records.newest_run(ENVIRONMENT))["ending"] == "Done"
+    (recover,) = records.runs_of("recover")[len(earlier) :]
+    assert records.wait_for_ending(recover)["ending"] == "Done"
     records.assert_settled(ENVIRONMENT)
 
 
@@ -59,11 +58,10 @@ def test_one_that_died_before_it_changed_anything_gets_its_ending(
 ) -> None:
     before = records.newest_run(ENVIRONMENT)
     start_deploy(stack)
-    eventually(lambda: records.newest_run(ENVIRONMENT) != before, RUN_SECONDS)
+    run_id = records.wait_until_begun(ENVIRONMENT, before)
     process = flow_process(stack)
     assert process is not None
     os.kill(process, signal.SIGKILL)
-    run_id = records.newest_run(ENVIRONMENT)
     assert not records.effects(run_id)
 
     run = records.wait_for_ending(run_id)
@@ -77,23 +75,23 @@ def test_one_that_died_before_it_changed_anything_gets_its_ending(
 def test_nobody_changes_an_environment_before_a_dead_run_is_put_back(
     stack: RunningStack, production: Production, records: Records
 ) -> None:
-    supervisor = psutil.Process(stack.pids()["supervisor"])
-    supervisor.suspend()
-    try:
+    earlier = records.runs_of("recover")
+    with stack.suspended("supervisor"):
         run_id = kill_deploy_with_traffic(stack, records)
 
         refused = stack.run_procedure("deploy", ENVIRONMENT, version="v1.2.0")
         assert (refused["ending"], refused["exit_code"]) == ("Refused", 1)
         assert run_id in refused["message"]
-        code, status = stack.try_to_run("status")
+        _, status = stack.try_to_run("status")
         assert "armed" in status, status
 
-        code, output = stack.try_to_run("recover", ENVIRONMENT)
-        assert code == 0, output
-        assert records.run(run_id)["ending"] == "Rolled back"
-        assert production.answering_version() == GOOD
-    finally:
-        supervisor.resume()
+        by_hand = [stack.begin("recover", ENVIRONMENT) for _ in range(2)]
+    for command in by_hand:
+        output, _ = command.communicate(timeout=RUN_SECONDS)
+        assert command.returncode == 0, output
+    assert records.run(run_id)["ending"] == "Rolled back"
+    assert production.answering_version() == GOOD
+    assert len(records.runs_of("recover")) == len(earlier) + 1, "whoever starts it, it is the same one"
     assert stack.run("recover").strip() == "Nothing is left armed."
 
 

@@ -129,8 +129,7 @@ def test_killed_in_the_middle_all_is_as_before(shop: ShopDatabase, backup: str, 
     shop.stack.run(
         "run", "restore-and-verify", ENVIRONMENT, "-p", f"backup={backup}", "-p", f"accept_loss={EVERYTHING}"
     )
-    eventually(lambda: records.newest_run(ENVIRONMENT) != earlier, RUN_SECONDS)
-    run_id = records.newest_run(ENVIRONMENT)
+    run_id = records.wait_until_begun(ENVIRONMENT, earlier)
     eventually(lambda: "create database" in records.effects(run_id), RUN_SECONDS)
     process = flow_process(shop.stack)
     assert process

@@ -84,8 +84,7 @@ def begin(shop: ShopDatabase, records: Records, backup: str, mode: str) -> str:
     given = {"tables": "public.tasks", "backup": backup, "mode": mode, "accept_loss": "public.tasks"}
     words = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
     shop.stack.run("run", "restore-table", ENVIRONMENT, *words)
-    eventually(lambda: records.newest_run(ENVIRONMENT) != before, RUN_SECONDS)
-    return records.newest_run(ENVIRONMENT)
+    return records.wait_until_begun(ENVIRONMENT, before)
 
 
 def kill_flow(shop: ShopDatabase) -> None:
