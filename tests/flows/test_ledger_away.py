@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
+from tests.drills.fault_proxy import FaultProxy
 from tests.flows.production import Production
-from tests.flows.proxy import Proxy
 from tests.flows.records import RUN_SECONDS, Records
 from tests.running_stack import RunningStack
 
@@ -19,14 +19,14 @@ ENVIRONMENT = "shop-slow"
 
 
 @pytest.fixture
-def proxy(stack: RunningStack) -> Iterator[Proxy]:
+def proxy(stack: RunningStack) -> Iterator[FaultProxy]:
     """Between the flow and its ledger. Everybody else reaches the ledger directly."""
-    with Proxy(stack.layout.ports["postgres"]) as proxy:
+    with FaultProxy(stack.layout.ports["postgres"]) as proxy:
         yield proxy
 
 
 @contextmanager
-def deploying(stack: RunningStack, proxy: Proxy) -> Iterator[subprocess.Popen[str]]:
+def deploying(stack: RunningStack, proxy: FaultProxy) -> Iterator[subprocess.Popen[str]]:
     """A deploy of v1.1.0 in a process of its own, as the worker would run it, its ledger behind the proxy."""
     ledger = stack.surroundings["BACKSTOP_LEDGER_URL"]
     behind_proxy = ledger.replace(f":{stack.layout.ports['postgres']}/", f":{proxy.port}/")
@@ -54,10 +54,10 @@ def ending_of(process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def test_without_a_ledger_nothing_begins(
-    stack: RunningStack, production: Production, records: Records, proxy: Proxy
+    stack: RunningStack, production: Production, records: Records, proxy: FaultProxy
 ) -> None:
     before, newest = production.look(), records.newest_run(ENVIRONMENT)
-    proxy.part()
+    proxy.refuse()
 
     with deploying(stack, proxy) as process:
         ended = ending_of(process)
@@ -71,7 +71,7 @@ def test_without_a_ledger_nothing_begins(
 
 
 def test_a_ledger_that_goes_away_for_a_moment_ends_the_deploy_which_puts_itself_back(
-    stack: RunningStack, production: Production, records: Records, proxy: Proxy
+    stack: RunningStack, production: Production, records: Records, proxy: FaultProxy
 ) -> None:
     before = production.traffic()
     newest = records.newest_run(ENVIRONMENT)
@@ -79,13 +79,13 @@ def test_a_ledger_that_goes_away_for_a_moment_ends_the_deploy_which_puts_itself_
         run_id = records.wait_until_watching(ENVIRONMENT, newest)
         looked, effects = production.look(), records.effects(run_id)
 
-        proxy.part()
+        proxy.refuse()
         eventually(lambda: proxy.turned_away >= 5, RUN_SECONDS)
         assert process.poll() is None
         assert production.look() == looked, "nothing is changed while nothing can be written down"
         assert records.effects(run_id) == effects
 
-        proxy.join()
+        proxy.mend()
         ended = ending_of(process)
 
     assert ended["ending"] == "Rolled back", ended["message"]
@@ -99,17 +99,17 @@ def test_a_ledger_that_goes_away_for_a_moment_ends_the_deploy_which_puts_itself_
 
 
 def test_a_run_that_lost_its_ledger_for_long_is_put_back_by_recover_and_does_nothing_more(
-    stack: RunningStack, production: Production, records: Records, proxy: Proxy
+    stack: RunningStack, production: Production, records: Records, proxy: FaultProxy
 ) -> None:
     before = production.traffic()
     newest = records.newest_run(ENVIRONMENT)
     with deploying(stack, proxy) as process:
         run_id = records.wait_until_watching(ENVIRONMENT, newest)
         effects = records.effects(run_id)
-        proxy.part()
+        proxy.refuse()
         ending = records.wait_for_ending(run_id)
         assert process.poll() is None
-        proxy.join()
+        proxy.mend()
         ended = ending_of(process)
 
     assert ending["ending"] == "Rolled back", ending["message"]

@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["500", "503", "hang", "drop request", "lose answer", "truncate", "spoil", "late"]
-_CODES = {"500": "InternalError", "503": "SlowDown"}
+Kind = Literal["429", "500", "503", "hang", "drop request", "lose answer", "twice", "truncate", "spoil", "late"]
+"""Lose answer: the server has done what was asked, and nobody is told. Twice: it is asked a second time, as by a
+client or something in between that tried again; the second answer counts."""
+_CODES = {"429": "TooManyRequests", "500": "InternalError", "503": "SlowDown"}
+_RETRY_AFTER = {"429": "1"}
 
 
 @dataclass
@@ -91,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.proxy.released.wait(60)
             self._hang_up()
         elif kind in _CODES:
-            self._refuse(int(kind), _CODES[kind])
+            self._refuse(kind)
         else:
             if kind == "spoil" and content:
                 content = bytes([content[0] ^ 1]) + content[1:]
@@ -100,6 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
     def _pass_on(self, content: bytes, fault: Fault | None) -> None:
+        answer, body = self._ask(content)
+        if fault and fault.kind == "twice":
+            answer, body = self._ask(content)
+        if fault and fault.kind == "lose answer":
+            self._hang_up()
+            return
+        self._answer(answer, body, fault.after_bytes if fault and fault.kind == "truncate" else None)
+
+    def _ask(self, content: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         upstream = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=30)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -108,13 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
                     upstream.putheader(name, value)
             upstream.endheaders(content)
             answer = upstream.getresponse()
-            body = answer.read()
+            return answer, answer.read()
         finally:
             upstream.close()
-        if fault and fault.kind == "lose answer":
-            self._hang_up()
-            return
-        self._answer(answer, body, fault.after_bytes if fault and fault.kind == "truncate" else None)
 
     def _answer(self, answer: http.client.HTTPResponse, body: bytes, after_bytes: int | None) -> None:
         self.send_response_only(answer.status)
@@ -128,9 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
         if after_bytes is not None:
             self._hang_up()
 
-    def _refuse(self, status: int, code: str) -> None:
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()
-        self.send_response_only(status)
+    def _refuse(self, status: str) -> None:
+        body = f"<?xml version='1.0'?><Error><Code>{_CODES[status]}</Code><Message>on demand</Message></Error>".encode()
+        self.send_response_only(int(status))
+        if status in _RETRY_AFTER:
+            self.send_header("Retry-After", _RETRY_AFTER[status])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
