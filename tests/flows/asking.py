@@ -98,6 +98,12 @@ def begin(
     return Waiting(stack, api, str(run_id))
 
 
+def agree(stack: RunningStack, run: Waiting, person: Person) -> None:
+    """At the terminal; it must count."""
+    code, told = decide(stack, run, person)
+    assert code == 0, told
+
+
 def decide(stack: RunningStack, run: Waiting, person: Person, *words: str) -> tuple[int, str]:
     """At the terminal: exit code and what was printed."""
     with stack.begin("approve", run.id, "--as", person.name, *words, stdin=True) as process:

@@ -40,8 +40,7 @@ def write_environments(folder: Path) -> list[Path]:
     written = []
     for name, changes in _differences(folder).items():
         content = _merged(_merged(production, QUICK), {"environment": name, **changes})
-        if "approvals" in changes:
-            del content["store"], content["backups"]  # nothing that `backups-due` would start runs for
+        del content["store"], content["backups"]  # nothing that `backups-due` would start runs for
         del content["migrations"]  # the sample service brings its schema along when it starts
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))

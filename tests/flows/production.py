@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from blocks.platforms.interface import Release, Split
 from blocks.platforms.sandbox import SandboxPlatform
@@ -32,7 +33,7 @@ class Production:
         return self.stack.layout.repository
 
     def reset(self) -> None:
-        """All traffic on the good release, nothing else running."""
+        """All traffic on the good release, nothing else running, and the schema is the first one's."""
         good = next(
             (one for one in self.platform.read_releases() if one.version == GOOD and one.state != "failed"), None
         )
@@ -46,6 +47,14 @@ class Production:
             if release.id != good.id and release.state in ("starting", "running"):
                 self.platform.stop_release(release.id)
         eventually(lambda: self.running() == {good.id}, START_SECONDS)
+        with self.connect() as connection:
+            connection.execute("ALTER TABLE tasks DROP COLUMN IF EXISTS due_on")
+            connection.execute("UPDATE alembic_version SET version_num = '0001' WHERE version_num <> '0001'")
+
+    def connect(self) -> psycopg.Connection:
+        """To its database, as its owner."""
+        url = self.stack.layout.database_url("shop_production")
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
     def start(self, version: str) -> Release:
         """A new release of the version, running, without traffic."""

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.blocks.platforms.waiting import eventually
-from tests.flows.asking import WAITS, Waiting, begin, decide
+from tests.flows.asking import WAITS, Waiting, agree, begin, decide
 from tests.flows.interface import Interface
 from tests.flows.people import People, Person
 from tests.flows.production import Production
@@ -272,13 +272,13 @@ def test_what_a_run_fills_in_for_its_own_undo_cannot_come_from_outside(
 def test_a_plan_or_a_policy_that_changed_is_asked_about_anew(
     stack: RunningStack, waiting: Begin, people: People, environments: Path, production: Production
 ) -> None:
-    run, first, second = waiting(), people.enrol(), people.enrol()
+    run, first, second, third = waiting(), people.enrol(), people.enrol(), people.enrol()
     form, before = run.form, production.traffic()
     other = production.start("v1.2.0")
     main = next(iter(before))
     try:
         production.give_traffic({main: 60, other.id: 40})
-        assert decide(stack, run, first)[0] == 0
+        agree(stack, run, first)
         run.wait_for_form(after=form)
     finally:
         production.give_traffic(before)
@@ -288,13 +288,13 @@ def test_a_plan_or_a_policy_that_changed_is_asked_about_anew(
 
     # The plan is the first one again, but that approval was for a request that is gone.
     form = run.form
-    assert decide(stack, run, second)[0] == 0
+    agree(stack, run, second)
     run.wait_for_form(after=form)
     assert run.count("approval asked") == 3
 
     form = run.form
     with tightened(stack, environments / f"{ASKED}.yaml"):
-        assert decide(stack, run, first)[0] == 0
+        agree(stack, run, third)
         run.wait_for_form(after=form)
     assert run.records.events(run.id, "plan changed")[-1] == {"differences": ["who is asked"]}
     assert run.count("approval used") == 0

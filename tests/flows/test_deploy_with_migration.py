@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import yaml
 
@@ -16,7 +15,6 @@ from tests.flows.runner import Runner, running_procedures
 from tests.running_stack import RunningStack
 
 ENVIRONMENT = "shop-bringing"
-DATABASE = "shop_production"
 WITH_MIGRATION = "v2.0.0"
 BROKEN, WATCHED = "v3.0.0", "v3.1.0"
 """Releases with the same migration, and a defect: one that its verification finds, one that visitors meet."""
@@ -46,13 +44,10 @@ def shared_runner(
 
 
 @pytest.fixture
-def runner(shared_runner: Runner, production: Production, stack: RunningStack) -> Iterator[Runner]:
+def runner(shared_runner: Runner, production: Production) -> Iterator[Runner]:
     """The schema is the first one's, before and after."""
     yield shared_runner
     production.reset()
-    with connect(stack) as connection:
-        connection.execute("ALTER TABLE tasks DROP COLUMN IF EXISTS due_on")
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
 
 def tag_releases(production: Production, folder: Path) -> None:
@@ -71,24 +66,20 @@ def run_git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True, capture_output=True, timeout=60)
 
 
-def connect(stack: RunningStack) -> psycopg.Connection:
-    return psycopg.connect(stack.layout.database_url(DATABASE), autocommit=True, connect_timeout=5)
-
-
-def has_due_dates(stack: RunningStack) -> bool:
-    with connect(stack) as connection:
+def has_due_dates(production: Production) -> bool:
+    with production.connect() as connection:
         statement = "SELECT 1 FROM information_schema.columns WHERE table_name = 'tasks' AND column_name = 'due_on'"
         return connection.execute(statement).fetchone() is not None
 
 
 def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
-    stack: RunningStack, production: Production, runner: Runner, records: Records
+    production: Production, runner: Runner, records: Records
 ) -> None:
     result = runner.run("deploy", ENVIRONMENT, version=WITH_MIGRATION)
 
     assert result["ending"] == "Done", result["message"]
     assert production.answering_version() == WITH_MIGRATION
-    assert has_due_dates(stack)
+    assert has_due_dates(production)
     effects = records.effects(result["run"])
     assert effects.index("apply migrations") < effects.index("start release") < effects.index("shift traffic")
     assert records.report(ENVIRONMENT, result["run"])["pending"] == ["0002"]
@@ -99,32 +90,32 @@ def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
     assert gone_back["ending"] == "Done", gone_back["message"]
     back = runner.run("roll-back-migration", ENVIRONMENT)
     assert back["ending"] == "Done", back["message"]
-    assert not has_due_dates(stack)
+    assert not has_due_dates(production)
 
 
 def test_a_release_that_fails_its_verification_leaves_neither(
-    stack: RunningStack, production: Production, runner: Runner, records: Records
+    production: Production, runner: Runner, records: Records
 ) -> None:
     before = production.traffic()
     result = runner.run("deploy", ENVIRONMENT, version=BROKEN)
     assert result["ending"] == "Rolled back", result["message"]
     assert "the traffic of shop-bringing, the schema of shop_production" in result["message"]
-    assert not has_due_dates(stack)
+    assert not has_due_dates(production)
     assert production.traffic() == before
     records.assert_settled(ENVIRONMENT)
 
 
 def test_what_visitors_wrote_with_it_stays_and_a_human_is_asked(
-    stack: RunningStack, production: Production, runner: Runner, records: Records
+    production: Production, runner: Runner, records: Records
 ) -> None:
     before, earlier = production.traffic(), records.newest_run(ENVIRONMENT)
     runner.begin("deploy", ENVIRONMENT, version=WATCHED)
     records.wait_until_watching(ENVIRONMENT, earlier)
-    with connect(stack) as connection:
+    with production.connect() as connection:
         connection.execute("INSERT INTO tasks (user_id, title, due_on) SELECT id, 'pay', now() FROM users LIMIT 1")
     result = runner.result()
     assert result["ending"] == "Needs a human", result["message"]
     assert "would lose public.tasks.due_on: 1 rows" in result["message"]
-    assert has_due_dates(stack)
+    assert has_due_dates(production)
     assert production.traffic() == before
     eventually(lambda: production.answering_version() == "v1.0.0")
