@@ -1,9 +1,108 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
+from tests.drills import practices as practice
+from tests.drills.beneath import Beneath
+from tests.drills.choosing import SCHEDULE_SEED, SEED
+from tests.drills.forked import Forked, forked_procedures
+from tests.drills.killing import Drill
+from tests.drills.outcome import Practice
+from tests.drills.platform_log import PlatformLog, platform_log
+from tests.drills.tally import Tally
+from tests.flows.production import Production
 from tests.flows.records import Records
+from tests.flows.shop_database import ShopDatabase
 from tests.running_stack import RunningStack
+
+Practices = dict[str, Callable[[], Practice]]
+_TALLY = pytest.StashKey[Tally]()
 
 
 @pytest.fixture
 def records(stack: RunningStack) -> Records:
     return Records(stack)
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    return request.config.stash[_TALLY]
+
+
+@pytest.fixture(scope="module")
+def forked(shared_stack: RunningStack) -> Iterator[Forked]:
+    shared_stack.run("up")
+    with forked_procedures(shared_stack.surroundings) as forked:
+        yield forked
+
+
+@pytest.fixture(scope="module")
+def log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
+    """Of production's platform."""
+    with platform_log(shared_stack.layout.control_url("production")) as log:
+        yield log
+
+
+@pytest.fixture(scope="module")
+def backup(shared_stack: RunningStack) -> str:
+    """Of staging, proven."""
+    shared_stack.run("up")
+    return ShopDatabase(shared_stack).back_up()
+
+
+@pytest.fixture
+def drilled(stack: RunningStack, forked: Forked, records: Records) -> Drill:
+    """With the supervisor at work."""
+    return Drill(stack, forked, records)
+
+
+@pytest.fixture
+def drill(stack: RunningStack, drilled: Drill) -> Iterator[Drill]:
+    with stack.suspended("supervisor"):
+        yield drilled
+
+
+@pytest.fixture
+def beneath(stack: RunningStack, forked: Forked, records: Records) -> Beneath:
+    return Beneath(stack, forked, records)
+
+
+@pytest.fixture
+def practices(
+    request: pytest.FixtureRequest, production: Production, shop: ShopDatabase, log: PlatformLog
+) -> Practices:
+    """By their names."""
+
+    def backup() -> str:
+        return str(request.getfixturevalue("backup"))
+
+    return {
+        "deploy": lambda: practice.deploy(production, log),
+        "deploy of a broken release": lambda: practice.deploy_of_a_broken_release(production, log),
+        "roll-back-deploy": lambda: practice.roll_back_deploy(production, log),
+        "back-up-database": lambda: practice.back_up_database(shop),
+        "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
+        "restore-table": lambda: practice.restore_table(shop, backup()),
+    }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The seeds are told before anything is tried."""
+    session.config.stash[_TALLY] = Tally()
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and any(Path(__file__).parent in item.path.parents for item in session.items):
+        reporter.write_line(f"drills: BACKSTOP_DRILL_SEED={SEED}; the random schedule: {SCHEDULE_SEED}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What was killed stands on the terminal, and in the file that BACKSTOP_DRILL_TABLE names."""
+    tally = config.stash[_TALLY]
+    if tally.is_empty:
+        return
+    terminalreporter.section("kills")
+    terminalreporter.write(tally.as_markdown())
+    if named := os.environ.get("BACKSTOP_DRILL_TABLE"):
+        Path(named).write_text(tally.as_markdown())

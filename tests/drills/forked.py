@@ -12,11 +12,20 @@ from tests.flows.runner import begin_program
 class Forked:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._process = begin_program("tests.drills.run_forked", variables)
+        self.mutant = ""
+        """What of `tests/drills/mutants.py` breaks the children; empty: nothing does."""
+        self.variables: dict[str, str] = {}
+        """Others than those that it was begun with, for the children."""
 
     def run(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> Any:
         """Its run, ending and message; None when it was killed. With a proxy it reaches the ledger through that."""
-        variables = {"BACKSTOP_LEDGER_URL": proxy.url} if proxy else {}
-        line = json.dumps([procedure, {"environment": environment, **parameters}, variables])
+        self.begin(procedure, environment, proxy, **parameters)
+        return self.result()
+
+    def begin(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> int:
+        """The pid of its process."""
+        variables = {**self.variables, **({"BACKSTOP_LEDGER_URL": proxy.url} if proxy else {})}
+        line = json.dumps([procedure, {"environment": environment, **parameters}, variables, self.mutant])
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(line + "\n")
@@ -24,6 +33,13 @@ class Forked:
         pid = int(self._process.stdout.readline())
         if proxy:
             proxy.pid = pid
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return pid
+
+    def result(self) -> Any:
+        """Of what was begun, as `run` gives it back."""
+        assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:

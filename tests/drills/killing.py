@@ -1,109 +1,123 @@
-"""A procedure that is killed at every write into the ledger, and what became of it."""
+"""A procedure whose process is killed, or stopped, at a write into the ledger, and what became of it."""
 
-import random
-from collections.abc import Callable, Iterator
+import os
+import signal
 from contextlib import closing
-from typing import NamedTuple
 
 from blocks.ledger.connection import connect
 from blocks.ledger.dead_runs import end_dead_run, read_dead_runs
 from tests.drills.forked import Forked
-from tests.drills.ledger_proxy import Moment, ledger_proxy
-from tests.flows.records import Records
+from tests.drills.ledger_proxy import Moment, Strike, ledger_proxy
+from tests.drills.outcome import Outcome, Practice, Survived
+from tests.flows.records import RUN_SECONDS, Records
 from tests.running_stack import RunningStack
 
 
-class Practice(NamedTuple):
-    """A procedure, and how its environment looks before and after it."""
-
-    procedure: str
-    environment: str
-    parameters: dict[str, str]
-    prepare: Callable[[], object]
-    """Brings the environment to where the procedure begins; gives back how it looks."""
-    look: Callable[[], object]
-    is_done: Callable[[], bool]
-    """Whether the environment is as the procedure leaves it when it is done."""
-    ending: str = "Done"
-    """Of a run that nobody kills."""
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
 
 
-class Survived(NamedTuple):
-    moment: Moment
-    what: str
-    """The write, in words."""
-    ending: str
-    """Empty where the run had not begun yet."""
-
-
-def moments_of(writes: list[str], sample: int | None, seed: int) -> Iterator[Moment]:
-    """Before and after each of them; or so many of those, by the seed."""
-    every = [Moment(number, side) for number in range(1, len(writes) + 1) for side in ("before", "after")]
-    yield from every if sample is None else sorted(random.Random(seed).sample(every, min(sample, len(every))))
+def stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
 
 
 class Drill:
+    """With the stack's supervisor standing still: what it would do is done at once."""
+
     def __init__(self, stack: RunningStack, forked: Forked, records: Records) -> None:
         self._stack, self._forked, self._records = stack, forked, records
         self._ledger = stack.surroundings["BACKSTOP_LEDGER_URL"]
+        self._outcome = Outcome(records, self._ledger)
 
     def read_writes(self, practice: Practice) -> list[str]:
         """Those of a run that nobody kills."""
-        practice.prepare()
+        self._prepare(practice)
         with ledger_proxy(self._ledger) as proxy:
             ended = self._forked.run(practice.procedure, practice.environment, proxy, **practice.parameters)
         assert ended["ending"] == practice.ending, ended["message"]
+        self._outcome.check_log(practice, ended["ending"])
         return proxy.writes
 
     def kill(self, practice: Practice, moment: Moment) -> Survived:
         """Kill it there, recover, and look: it must have come to an ending, in the state that goes with it."""
-        before, earlier = practice.prepare(), self._records.newest_run(practice.environment)
+        before, earlier = self._prepare(practice), self._records.newest_run(practice.environment)
         what = self._kill(practice.procedure, practice, moment, **practice.parameters)
         run_id = self._records.newest_run(practice.environment)
         if run_id == earlier:
             assert practice.look() == before
             return Survived(moment, what, "")
         self._recover(practice.environment)
-        return Survived(moment, what, self._check(practice, before, run_id, f"{moment.side} {what!r}"))
+        return self._survived(practice, before, run_id, moment, what)
 
-    def kill_recover(self, practice: Practice, first: Moment, moment: Moment | None) -> list[str] | Survived:
-        """Kill it at `first`, then the recover that follows at `moment`; without one, that recover's writes."""
-        before = practice.prepare()
+    def read_recover(self, practice: Practice, first: Moment) -> list[str]:
+        """The writes of the recover that follows when it is killed at `first`."""
+        self._prepare(practice)
+        self._kill(practice.procedure, practice, first, **practice.parameters)
+        with ledger_proxy(self._ledger) as proxy:
+            self._forked.run("recover", practice.environment, proxy)
+        return proxy.writes
+
+    def kill_recover(self, practice: Practice, first: Moment, moment: Moment) -> Survived:
+        """Kill it at `first`, then the recover that follows at `moment`."""
+        before = self._prepare(practice)
         self._kill(practice.procedure, practice, first, **practice.parameters)
         run_id = self._records.newest_run(practice.environment)
-        if moment is None:
-            with ledger_proxy(self._ledger) as proxy:
-                self._forked.run("recover", practice.environment, proxy)
-            return proxy.writes
         what = self._kill("recover", practice, moment)
         self._recover(practice.environment)
-        return Survived(moment, what, self._check(practice, before, run_id, f"recover {moment.side} {what!r}"))
+        return self._survived(practice, before, run_id, moment, f"recover: {what}")
+
+    def stop(self, practice: Practice, moment: Moment) -> Survived:
+        """Stop it there, and cut it off; recover; then let it go on: it must not do anything any more."""
+        before, earlier = self._prepare(practice), self._records.newest_run(practice.environment)
+        with ledger_proxy(self._ledger, Strike(moment, stop)) as proxy:
+            pid = self._forked.begin(practice.procedure, practice.environment, proxy, **practice.parameters)
+            try:
+                assert proxy.struck.wait(RUN_SECONDS), f"{moment} never came: {proxy.writes}"
+                run_id = self._records.newest_run(practice.environment)
+                if run_id != earlier:
+                    self._recover_elsewhere(practice.environment)
+                    survived = self._survived(practice, before, run_id, moment, proxy.writes[-1])
+            finally:
+                os.kill(pid, signal.SIGCONT)
+                self._forked.result()
+        if run_id == earlier:
+            assert practice.look() == before
+            return Survived(moment, "", "")
+        again = self._survived(practice, before, run_id, moment, survived.what)
+        assert again == survived, "it went on after it was taken over"
+        return survived
+
+    def _prepare(self, practice: Practice) -> object:
+        self._forked.variables = practice.variables
+        return practice.prepare()
 
     def _kill(self, procedure: str, practice: Practice, moment: Moment, **parameters: str) -> str:
         """What it was about to write, or had just written."""
-        with ledger_proxy(self._ledger, moment) as proxy:
+        with ledger_proxy(self._ledger, Strike(moment, kill)) as proxy:
             self._forked.run(procedure, practice.environment, proxy, **parameters)
-            assert proxy.killed.is_set(), f"{moment} never came: {proxy.writes}"
+            assert proxy.struck.is_set(), f"{moment} never came: {proxy.writes}"
         return proxy.writes[-1]
 
     def _recover(self, environment: str) -> None:
-        """What the supervisor does, at once: recover where something is armed, and the endings of those that died."""
+        """What the supervisor does: recover where something is armed, and the endings of those that died."""
         if self._records.armed(environment):
             ended = self._forked.run("recover", environment)
             assert ended["ending"] == "Done", ended["message"]
+        self._end_dead_runs()
+
+    def _recover_elsewhere(self, environment: str) -> None:
+        """The same, while a run of the forked ones stands still."""
+        if self._records.armed(environment):
+            ended = self._stack.run_procedure("recover", environment)
+            assert ended["ending"] == "Done", ended["message"]
+        self._end_dead_runs()
+
+    def _end_dead_runs(self) -> None:
         with closing(connect("drill", self._ledger)) as connection:
             for dead in read_dead_runs(connection):
                 end_dead_run(connection, dead)
 
-    def _check(self, practice: Practice, before: object, run_id: str, where: str) -> str:
-        run = self._records.run(run_id)
-        ending = str(run["ending"])
-        where = f"{where}: {ending}: {run['message']}"
-        assert ending in ("Done", "Refused", "Rolled back", "Needs a human"), where
-        if ending == "Done" or (ending == "Needs a human" and practice.is_done()):
-            assert practice.is_done(), where
-        else:
-            assert practice.look() == before, where
-        assert ending != "Needs a human" or not self._records.undos(run_id), where
-        self._records.assert_settled(practice.environment)
-        return ending
+    def _survived(self, practice: Practice, before: object, run_id: str, moment: Moment, what: str) -> Survived:
+        ending = self._outcome.check(practice, before, run_id, f"{moment.side} {what!r}")
+        self._outcome.check_log(practice, ending)
+        return Survived(moment, what, ending)

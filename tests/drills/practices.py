@@ -4,40 +4,51 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.blocks.platforms.waiting import eventually
-from tests.drills.killing import Practice
+from tests.drills.outcome import Practice
+from tests.drills.platform_log import PlatformLog
 from tests.flows.production import GOOD, Production
 from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
 
 PRODUCTION, NEW, BROKEN = "shop-quick", "v1.1.0", "v1.6.0"
+PLATFORM = "SHOP_PRODUCTION_SANDBOX_URL"
+"""The variable that its platform's address refers to."""
 
 
-def deploy(production: Production) -> Practice:
+def deploy(production: Production, log: PlatformLog) -> Practice:
     def prepare() -> object:
         production.reset()
+        log.begin(production.traffic())
         return look()
 
     def look() -> object:
         return production.traffic(), production.running(), production.tags()
 
-    return Practice("deploy", PRODUCTION, {"version": NEW}, prepare, look, _runs(production, NEW))
+    done, variables = _runs(production, NEW), {PLATFORM: log.url}
+    return Practice("deploy", "deploy", PRODUCTION, {"version": NEW}, prepare, look, done, "Done", log, variables)
 
 
-def deploy_of_a_broken_release(production: Production) -> Practice:
+def deploy_of_a_broken_release(production: Production, log: PlatformLog) -> Practice:
     """Its own way back is killed, too."""
-    return deploy(production)._replace(parameters={"version": BROKEN}, is_done=lambda: False, ending="Rolled back")
+    broken = {"version": BROKEN}
+    return deploy(production, log)._replace(
+        name="deploy of a broken release", parameters=broken, is_done=lambda: False, ending="Rolled back"
+    )
 
 
-def roll_back_deploy(production: Production) -> Practice:
+def roll_back_deploy(production: Production, log: PlatformLog) -> Practice:
     def prepare() -> object:
         production.reset()
         production.give_traffic({production.start(NEW).id: 100})
+        log.begin(production.traffic())
         return look()
 
     def look() -> object:
         return production.traffic(), production.running(), production.tags()
 
-    return Practice("roll-back-deploy", PRODUCTION, {"to": GOOD}, prepare, look, _runs(production, GOOD))
+    done, variables = _runs(production, GOOD), {PLATFORM: log.url}
+    name = "roll-back-deploy"
+    return Practice(name, name, PRODUCTION, {"to": GOOD}, prepare, look, done, "Done", log, variables)
 
 
 def back_up_database(shop: ShopDatabase) -> Practice:
@@ -51,7 +62,8 @@ def back_up_database(shop: ShopDatabase) -> Practice:
     def look() -> set[Path]:
         return set(folder.glob("*/manifest.json"))
 
-    return Practice("back-up-database", STAGING, {}, prepare, look, lambda: len(look() - before[0]) == 1)
+    name = "back-up-database"
+    return Practice(name, name, STAGING, {}, prepare, look, lambda: len(look() - before[0]) == 1)
 
 
 def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
@@ -74,7 +86,7 @@ def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
         return shop.read(kept).oid == before[0] != shop.read().oid
 
     parameters = {"backup": backup, "accept_loss": EVERYTHING}
-    return Practice("restore-and-verify", STAGING, parameters, prepare, look, is_done)
+    return Practice("restore-and-verify", "restore-and-verify", STAGING, parameters, prepare, look, is_done)
 
 
 def restore_table(shop: ShopDatabase, backup: str) -> Practice:
@@ -95,7 +107,7 @@ def restore_table(shop: ShopDatabase, backup: str) -> Practice:
         return shop.ask("TABLE tasks ORDER BY 1") != rows_then
 
     parameters = {"tables": "public.tasks", "backup": backup, "mode": "replace", "accept_loss": "public.tasks"}
-    return Practice("restore-table", STAGING, parameters, prepare, look, is_done)
+    return Practice("restore-table", "restore-table", STAGING, parameters, prepare, look, is_done)
 
 
 def _runs(production: Production, version: str) -> Callable[[], bool]:

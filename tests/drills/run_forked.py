@@ -1,4 +1,5 @@
-"""Runs procedures, each in a child of its own that can be killed: a line in is `["deploy", {parameters}, {variables}]`.
+"""Runs procedures, each in a child of its own that can be killed: a line in is `["deploy", {parameters}, {variables},
+"mutant"]`, and an empty one lets the child begin.
 
 Lines out: the child's pid, then how its run ended, or null when the child was killed. Prefect is imported once, here.
 """
@@ -8,22 +9,31 @@ import os
 import sys
 from typing import Any
 
+from tests.drills import mutants
 from tests.flows.run_here import PROCEDURES
 
 
 def main() -> None:
     for line in sys.stdin:
-        name, parameters, variables = json.loads(line)
+        name, parameters, variables, mutant = json.loads(line)
         told, telling = os.pipe()
+        gate, opening = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(told)
+            os.close(opening)
+            os.read(gate, 1)
             os.environ.update(variables)
+            if mutant:
+                getattr(mutants, mutant)()
             with os.fdopen(telling, "w") as channel:
                 channel.write(_run(name, parameters))
             os._exit(0)
         os.close(telling)
+        os.close(gate)
         print(pid, flush=True)
+        sys.stdin.readline()
+        os.close(opening)
         with os.fdopen(told) as channel:
             ended = channel.read()
         os.waitpid(pid, 0)
@@ -31,7 +41,12 @@ def main() -> None:
 
 
 def _run(name: str, parameters: dict[str, Any]) -> str:
-    state = PROCEDURES[name](**parameters, return_state=True)
+    """Empty when Prefect itself failed."""
+    try:
+        state = PROCEDURES[name](**parameters, return_state=True)
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return ""
     return json.dumps({"run": str(state.state_details.flow_run_id), "ending": state.name, "message": state.message})
 
 

@@ -1,0 +1,28 @@
+"""What a drill tries, chosen by a seed: BACKSTOP_DRILL_SEED. The same one chooses the same again."""
+
+import os
+import random
+import secrets
+from collections.abc import Sequence
+
+from tests.drills.ledger_proxy import Moment
+
+GIVEN = os.environ.get("BACKSTOP_DRILL_SEED", "")
+SEED = int(GIVEN or "1")
+"""Of the short form, which tries the same each time unless it is told otherwise."""
+SCHEDULE_SEED = int(GIVEN) if GIVEN else secrets.randbelow(1_000_000)
+"""Of the random schedule, which tries something else each time."""
+KILLS = int(os.environ.get("BACKSTOP_DRILL_KILLS", "40"))
+"""How many the random schedule makes."""
+
+
+def every_moment(writes: Sequence[str]) -> list[Moment]:
+    """Before and after each of them."""
+    return [Moment(side, number) for number in range(1, len(writes) + 1) for side in ("before", "after")]
+
+
+def some_moments(writes: Sequence[str], count: int, about: str) -> list[Moment]:
+    """So many of them, by the seed; `about` has different drills choose differently."""
+    every = every_moment(writes)
+    chosen = random.Random(f"{SEED} {about}").sample(every, min(count, len(every)))
+    return sorted(chosen, key=every.index)

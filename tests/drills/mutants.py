@@ -1,0 +1,48 @@
+"""Backstop, broken in one place each: what a drill's checks must see. Applied in a forked child, and gone with it."""
+
+from blocks.environment import Environment
+from blocks.errors import FenceLost
+from blocks.ledger.connection import connect
+from blocks.ledger.fence import Fence
+from flows import deploy, recover
+from flows.guards import armed
+from tasks.ledger import Run, effect
+from tasks.traffic import TrafficBefore
+
+
+def skips_arming() -> None:
+    """Changes are made, and nothing says how to take them back."""
+    armed.arm = lambda run, undo, parameters: 0
+    armed.disarm = lambda run, armed_ids: None
+
+
+def undoes_twice() -> None:
+    """Every undo is carried out a second time, and does not look before it acts."""
+    once = armed.carry_out
+
+    def twice(run: Run, one: armed.Armed) -> None:
+        once(run, one)
+        once(run, one)
+
+    def return_traffic(environment: Environment, before: TrafficBefore) -> None:
+        with effect("shift traffic", split=before.split):
+            environment.platform.shift_traffic(before.split)
+
+    armed.carry_out = recover.carry_out = twice
+    deploy.return_traffic = return_traffic
+
+
+def ignores_the_fence() -> None:
+    """A run that was taken over connects again and goes on."""
+    once = Run.record
+
+    def record(run: Run, event: str, **detail: object) -> None:
+        try:
+            once(run, event, **detail)
+        except FenceLost:
+            run.connection = connect(run.id)
+            once(run, event, **detail)
+
+    Run.record = record  # type: ignore[method-assign]
+    Fence.check = lambda fence: None  # type: ignore[method-assign]
+    Fence.set_activity = lambda fence, activity: None  # type: ignore[method-assign]

@@ -1,0 +1,74 @@
+"""What must be so after a procedure was struck, whatever was struck and when."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import NamedTuple
+
+from blocks.ledger.connection import connect
+from tests.drills.ledger_proxy import Moment
+from tests.drills.platform_log import PlatformLog
+from tests.flows.records import Records
+
+_ENDINGS = (
+    "SELECT count(*) AS endings FROM audit WHERE (event = 'run ended' AND run_id = %(run)s)"
+    " OR (event = 'dead runs ended' AND detail->'runs' ? %(run)s)"
+)
+
+
+class Practice(NamedTuple):
+    """A procedure, and how its environment looks before and after it."""
+
+    name: str
+    procedure: str
+    environment: str
+    parameters: dict[str, str]
+    prepare: Callable[[], object]
+    """Brings the environment to where the procedure begins; gives back how it looks."""
+    look: Callable[[], object]
+    is_done: Callable[[], bool]
+    """Whether the environment is as the procedure leaves it when it is done."""
+    ending: str = "Done"
+    """Of a run that nobody kills."""
+    log: PlatformLog | None = None
+    """What the thing acted upon says about what was done to it."""
+    variables: dict[str, str] = {}  # noqa: RUF012 (nobody changes it)
+    """That the procedure has, so that the log sees it."""
+
+
+class Survived(NamedTuple):
+    moment: Moment
+    what: str
+    """The write, in words."""
+    ending: str
+    """Empty where the run had not begun yet."""
+
+
+class Outcome:
+    def __init__(self, records: Records, ledger: str) -> None:
+        self._records, self._ledger = records, ledger
+
+    def check(self, practice: Practice, before: object, run_id: str, where: str) -> str:
+        """The ending. It came to one of them, in the state that goes with it, and nothing is armed or held."""
+        run = self._records.run(run_id)
+        ending = str(run["ending"])
+        where = f"{where}: {ending}: {run['message']}"
+        assert ending in ("Done", "Refused", "Rolled back", "Needs a human"), where
+        is_done = ending == "Done" or (ending == "Needs a human" and practice.is_done())
+        if is_done:
+            assert practice.is_done(), f"not done; {where}"
+        else:
+            assert practice.look() == before, f"not as before; {where}"
+        assert ending != "Needs a human" or not self._records.undos(run_id), where
+        assert self._endings(run_id) == 1, f"{self._endings(run_id)} endings in the trail; {where}"
+        self._records.assert_settled(practice.environment)
+        return ending
+
+    def check_log(self, practice: Practice, ending: str) -> None:
+        """Every change was kept, or undone, exactly once and in order."""
+        if practice.log:
+            practice.log.check(is_done=ending == "Done" or (ending == "Needs a human" and practice.is_done()))
+
+    def _endings(self, run_id: str) -> object:
+        with closing(connect("drill", self._ledger)) as connection:
+            row = connection.execute(_ENDINGS, {"run": run_id}).fetchone()
+        return row["endings"] if row else 0

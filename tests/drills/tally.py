@@ -1,0 +1,43 @@
+"""How many kills were tried and survived: the table in docs/drills.md."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tests.drills.ledger_proxy import Moment
+from tests.drills.outcome import Survived
+
+
+class Kind(NamedTuple):
+    procedure: str
+    victim: str
+
+
+class Tally:
+    def __init__(self) -> None:
+        self._tried: Counter[Kind] = Counter()
+        self._survived: Counter[Kind] = Counter()
+
+    @contextmanager
+    def trying(self, procedure: str, victim: str, moment: Moment) -> Iterator[Callable[[Survived], None]]:
+        """One that fails inside was tried, and not survived. What is given gets told how it ended."""
+        kind = Kind(procedure, victim)
+        self._tried[kind] += 1
+
+        def survived(kill: Survived) -> None:
+            self._survived[kind] += 1
+            told = kill.ending or "not begun"
+            print(f"{procedure}: {victim}, {moment.side} write {moment.number} '{kill.what}': {told}")
+
+        yield survived
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._tried
+
+    def as_markdown(self) -> str:
+        lines = ["| procedure | killed | moments tried | survived |", "|---|---|--:|--:|"]
+        lines += [f"| {k.procedure} | {k.victim} | {self._tried[k]} | {self._survived[k]} |" for k in self._tried]
+        lines.append(f"| **all** | | **{self._tried.total()}** | **{self._survived.total()}** |")
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,40 @@
+"""Each check of the drills fails for the Backstop that is broken in the way that it is there for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.drills.conftest import Practices
+from tests.drills.forked import Forked
+from tests.drills.killing import Drill
+from tests.drills.ledger_proxy import Moment
+
+SHIFTED = Moment("after", what="effect done shift traffic")
+
+
+@pytest.fixture
+def mutant(request: pytest.FixtureRequest, forked: Forked) -> Iterator[None]:
+    forked.mutant = request.param
+    yield
+    forked.mutant = ""
+
+
+@pytest.mark.usefixtures("mutant")
+@pytest.mark.parametrize("mutant", ["skips_arming"], indirect=True)
+def test_a_change_whose_undo_was_never_armed_is_seen(drill: Drill, practices: Practices) -> None:
+    with pytest.raises(AssertionError, match="not as before"):
+        drill.kill(practices["deploy"](), SHIFTED)
+
+
+@pytest.mark.usefixtures("mutant")
+@pytest.mark.parametrize("mutant", ["undoes_twice"], indirect=True)
+def test_an_undo_that_was_carried_out_twice_is_seen(drill: Drill, practices: Practices) -> None:
+    with pytest.raises(AssertionError, match="traffic given twice"):
+        drill.kill(practices["deploy"](), SHIFTED)
+
+
+@pytest.mark.usefixtures("mutant")
+@pytest.mark.parametrize("mutant", ["ignores_the_fence"], indirect=True)
+def test_a_run_that_goes_on_after_it_was_taken_over_is_seen(drill: Drill, practices: Practices) -> None:
+    with pytest.raises(AssertionError, match="2 endings"):
+        drill.stop(practices["deploy"](), Moment("before", what="effect intended start release"))

@@ -1,0 +1,37 @@
+"""Kills by chance: a seed picks procedure, victim and moment, again and again. It is printed, and plays the same again.
+
+BACKSTOP_DRILL_KILLS says how many.
+"""
+
+import random
+
+import pytest
+
+from tests.drills.beneath import VICTIMS, Beneath
+from tests.drills.choosing import KILLS, SCHEDULE_SEED, every_moment
+from tests.drills.conftest import Practices
+from tests.drills.killing import Drill
+from tests.drills.tally import Tally
+from tests.running_stack import RunningStack
+
+FLOW = "flow"
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(3600)
+def test_whatever_is_killed_whenever(
+    stack: RunningStack, drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally
+) -> None:
+    chance, writes = random.Random(SCHEDULE_SEED), dict[str, list[str]]()
+    for _ in range(KILLS):
+        practice = practices[chance.choice(sorted(practices))]()
+        victim = chance.choice([FLOW, *VICTIMS])
+        if practice.name not in writes:
+            writes[practice.name] = drilled.read_writes(practice)
+        moment = chance.choice(every_moment(writes[practice.name]))
+        with tally.trying(practice.name, f"by chance: {victim}", moment) as survived:
+            if victim == FLOW:
+                with stack.suspended("supervisor"):
+                    survived(drilled.kill(practice, moment))
+            else:
+                survived(beneath.kill(victim, practice, moment))
