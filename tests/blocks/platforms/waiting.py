@@ -3,10 +3,20 @@
 import time
 from collections.abc import Callable
 
+OFTEN, SELDOM = 0.02, 0.5
+"""Seconds between two looks, at the least and at the most."""
+
 
 def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Return as soon as it holds; fail when it does not within so many seconds."""
+    """Return as soon as it holds; fail when it does not within so many seconds.
+
+    Looking takes a tenth of the time at the most, so that it hardly slows down what it waits for.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        ended = time.monotonic()
+        assert ended < deadline, f"not within {seconds} s"
+        time.sleep(min(max(9 * (ended - began), OFTEN), SELDOM))
