@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from prefect.artifacts import create_markdown_artifact
-
 from blocks.evidence import Evidence
 from tasks.deploy_plan import DeployPlan
 from tasks.ledger import current_run
 from tasks.markdown import plain
+from tasks.run_page import show_page
 
 
 def add_changelog_entry(plan: DeployPlan) -> None:
@@ -21,4 +20,4 @@ def add_changelog_entry(plan: DeployPlan) -> None:
     ]
     name = f"changelog/{plan.environment}/{now:%Y%m%dT%H%M%S%f}-{plan.version}.md"
     Evidence.from_surroundings().write_once(name, "\n".join(lines) + "\n")
-    create_markdown_artifact("\n".join(lines), key=f"changelog-{plan.environment}", description=plan.version)
+    show_page("\n".join(lines), key=f"changelog-{plan.environment}", description=plan.version)

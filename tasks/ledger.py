@@ -12,6 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
+from blocks.environment import Environment
 from blocks.errors import BackstopError, FenceLost, LedgerUnreachable, Refused
 from blocks.evidence import Evidence
 from blocks.ledger import trail
@@ -50,6 +51,8 @@ class Run:
     """Name → seconds, in order."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the report says beside the ending."""
+    loaded: Environment | None = None
+    """Its environment, once it was loaded."""
     started: float = field(default_factory=time.time)
 
     def record(self, event: str, **detail: object) -> None:

@@ -1,12 +1,11 @@
 """How a rollout stands, for those who follow it: the run's page, and the readings for the report."""
 
 import time
-from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.ledger import current_run
+from tasks.run_page import ProgressBar
 from tasks.verdict import Reading
 
 SHOW_SECONDS = 1.0
@@ -22,7 +21,7 @@ class Progress:
         self._shown = 0.0
         self._readings: list[dict[str, object]] = []
         self._marks: list[dict[str, object]] = []
-        self._artifact: UUID = create_progress_artifact(0.0, key="monitor", description=f"Watching {version}")  # type: ignore[assignment]
+        self._bar = ProgressBar("monitor", f"Watching {version}")
         current_run().facts.update(readings=self._readings, marks=self._marks)
 
     def mark(self, what: str) -> None:
@@ -43,7 +42,7 @@ class Progress:
         if elapsed - self._shown < SHOW_SECONDS:
             return
         self._shown = elapsed
-        update_progress_artifact(self._artifact, progress=min(99.0, 100 * elapsed / max(self._seconds, 0.1)))
+        self._bar.show(min(99.0, 100 * elapsed / max(self._seconds, 0.1)))
         get_run_logger().info(
             "%d requests, %.1f %% failed, p95 %s, evidence against it %.0f %%",
             reading.requests,
@@ -53,7 +52,7 @@ class Progress:
         )
 
     def finish(self) -> None:
-        update_progress_artifact(self._artifact, progress=100.0)
+        self._bar.finish()
 
     @property
     def _elapsed(self) -> float:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
-
 from blocks.evidence import Evidence
 from tasks.chart import as_markdown_image, line_chart
 from tasks.ledger import Run
 from tasks.markdown import plain
+from tasks.run_page import show_page
 
 BAR = 30
 """Characters of the longest phase's bar."""
@@ -34,7 +33,7 @@ def publish_report(run: Run, ending: str, message: str) -> None:
     Evidence.from_surroundings().write_once(
         _name_of(run.environment, run.id), json.dumps(report, indent=2, default=str)
     )
-    create_markdown_artifact(
+    show_page(
         "\n".join(_page(run, ending, message)),
         key="report",
         description=f"{ending} after {report['seconds']:.1f} s",

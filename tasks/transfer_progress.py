@@ -1,11 +1,11 @@
 """How a long transfer of bytes stands: on the run's page, in its log, in the terminal. Without Prefect, nowhere."""
 
 import time
-from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.runtime import flow_run
+
+from tasks.run_page import ProgressBar
 
 SHOW_SECONDS = 1.0
 
@@ -16,14 +16,12 @@ class TransferProgress:
         self._what = what
         self._expected = max(expected_bytes, 1)
         self._began = self._shown = time.monotonic()
-        self._artifact: UUID | None = None
-        if flow_run.get_id():
-            self._artifact = create_progress_artifact(0.0, key="transfer", description=what)  # type: ignore[assignment]
+        self._bar = ProgressBar("transfer", what) if flow_run.get_id() else None
 
     def show(self, done_bytes: int) -> None:
         """Called as often as one likes; tells once a second."""
         now = time.monotonic()
-        if self._artifact is None or now - self._shown < SHOW_SECONDS:
+        if self._bar is None or now - self._shown < SHOW_SECONDS:
             return
         self._shown = now
         rate = done_bytes / (now - self._began)
@@ -33,13 +31,12 @@ class TransferProgress:
             f" {in_words(int(rate))}/s, about {left:.0f} s left"
         )
         percent = min(99.0, 100 * done_bytes / self._expected)
-        update_progress_artifact(self._artifact, progress=percent, description=told)
+        self._bar.show(percent, told)
         get_run_logger().info(told)
 
     def finish(self) -> None:
-        if self._artifact:
-            told = f"{self._what}: done in {time.monotonic() - self._began:.1f} s"
-            update_progress_artifact(self._artifact, progress=100.0, description=told)
+        if self._bar:
+            self._bar.finish(f"{self._what}: done in {time.monotonic() - self._began:.1f} s")
 
 
 def in_words(size: int) -> str:

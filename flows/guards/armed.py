@@ -13,6 +13,7 @@ from prefect.exceptions import Pause
 from blocks.errors import BackstopError, FenceLost
 from flows.guards.endings import Ending
 from tasks.ledger import Run, arm, close_undo, current_run, disarm, read_undo_state
+from tasks.prefect_server import prefect_answers
 
 ATTEMPTS = 3
 """How often an undo is begun when the ledger goes away in its middle. It looks before it acts, so that is safe."""
@@ -65,7 +66,7 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
             return  # what failed was the disarming itself, after it held
         for one in reversed([own, *proven]):
             get_run_logger().warning("%s: putting back %s", _named(error), one.what)
-            carry_out(run, one)
+            _carry_out_or_leave(run, one)
         if isinstance(error, Pause):
             raise BackstopError("A step tried to pause while an undo was armed.", "Pause before the lock.") from None
         raise
@@ -75,11 +76,10 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
 
 def carry_out(run: Run, armed: Armed) -> None:
     """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
-    call: Callable[..., State[object]] = armed.undo
     for _ in range(ATTEMPTS):
         token = _proven.set(None)  # what the undo itself arms is its own to strike out
         try:
-            state = call(environment=run.environment, **armed.parameters, return_state=True)
+            state = _call(armed.undo, {"environment": run.environment, **armed.parameters})
         finally:
             _proven.reset(token)
         if state.name == Ending.DONE:
@@ -91,6 +91,29 @@ def carry_out(run: Run, armed: Armed) -> None:
         _hold_on(run)
     close_undo(run, armed.id, "failed", state.message or "")
     run.failed_undos.append(f"The undo of {armed.what} failed: {state.message}")
+
+
+def _carry_out_or_leave(run: Run, armed: Armed) -> None:
+    """What is not carried out, as when a second cancellation strikes, stays armed and is left to recover."""
+    try:
+        carry_out(run, armed)
+    except BaseException:
+        run.left_armed = True
+        raise
+
+
+def _call(undo: Flow[..., Any], parameters: dict[str, Any]) -> State[object]:
+    """As a subflow; as steps of this run where Prefect is away, which is no reason to leave things as they are."""
+    if prefect_answers():
+        try:
+            as_subflow: Callable[..., State[object]] = undo
+            return as_subflow(**parameters, return_state=True)
+        except Exception as error:  # Prefect's own: what an undo raises is in its state
+            get_run_logger().warning("%s could not run as a subflow: %s", undo.name, type(error).__name__)
+    else:
+        get_run_logger().warning("Prefect does not answer: %s runs without a subflow", undo.name)
+    within: State[object] = undo.fn(**parameters)
+    return within
 
 
 def path_of(undo: Flow[..., Any]) -> str:

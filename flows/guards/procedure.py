@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun, Pause
 from prefect.runtime import flow_run
 
-from blocks.environment import load_environment
+from blocks.environment import Environment, load_environment
 from blocks.errors import BackstopError, GoesOnElsewhere, Refused
 from blocks.ledger.connection import connect
 from flows.guards.approval import hear_answer
@@ -52,7 +52,7 @@ def procedure(name: str, run_name: str) -> Callable[[Callable[..., object]], Flo
 
             def act() -> str:
                 values = checked(signature, given, inside)
-                environment = load_environment(values.pop("environment"))
+                environment = _load(values.pop("environment"))
                 if not inside:
                     hear_answer(environment)
                 return str(function(environment, **values))
@@ -69,6 +69,14 @@ def procedure(name: str, run_name: str) -> Callable[[Callable[..., object]], Flo
         return made
 
     return decorate
+
+
+def _load(name: str) -> Environment:
+    """As the run has it already: Prefect, which keeps it, may be away when things are put back."""
+    run = current_run()
+    if run.loaded is None or run.loaded.environment != name:
+        run.loaded = load_environment(name)
+    return run.loaded
 
 
 def _run_on_its_own(name: str, given: dict[str, Any], act: Callable[[], str]) -> State[object]:
@@ -138,8 +146,6 @@ def _end(run: Run, ending: Ending, message: str) -> None:
         end_run(run, ending.value, message)
         publish_report(run, ending.value, message)
         if ending in (Ending.ROLLED_BACK, Ending.NEEDS_A_HUMAN):
-            announce(
-                load_environment(run.environment), f"{run.procedure} in {run.environment}: {ending.value}", message
-            )
+            announce(_load(run.environment), f"{run.procedure} in {run.environment}: {ending.value}", message)
     except BackstopError as error:
         log.error("The ending could not be written down or told: %s", error)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import LiteralString
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from psycopg import sql
 from pydantic import BaseModel
@@ -15,6 +14,7 @@ from blocks.postgres.connection import Connection
 from blocks.postgres.tables import read_table
 from tasks.ledger import current_run
 from tasks.markdown import plain
+from tasks.run_page import show_page
 from tasks.table_restore.model import TablePlan, TableRestorePlan
 from tasks.table_restore.rows import Sides, content, count_unpaired, fill
 from tasks.table_restore.session import live_session
@@ -63,7 +63,7 @@ def publish_comparison(plan: TableRestorePlan, comparisons: list[Comparison]) ->
     counts = {one.table: one.counts for one in comparisons}
     current_run().record("tables compared", schema=plan.restored, differences=counts)
     current_run().facts["differences"] = counts
-    create_markdown_artifact("\n".join(_page(plan, comparisons)), key="comparison", description="Backup and live rows")
+    show_page("\n".join(_page(plan, comparisons)), key="comparison", description="Backup and live rows")
 
 
 def _compare(connection: Connection, plan: TableRestorePlan, table: TablePlan) -> Comparison:
