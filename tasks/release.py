@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad, SomebodyElseChangedIt
+from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad, SomebodyElseChangedIt, Unreachable
 from blocks.platforms.interface import Platform, Release
 from blocks.reference import resolve
 from blocks.sources.git_repository import GitRepository
@@ -61,16 +61,24 @@ def start_release(platform: Platform, version: str, commit: str) -> Release:
 
 @task(name="Wait for release", cache_policy=NO_CACHE)
 def wait_for_release(platform: Platform, release_id: str, seconds: float) -> Release:
-    """The release once it runs. Raises ReleaseIsBad when it fails or takes longer than `seconds`."""
+    """The release once it runs. Raises ReleaseIsBad when it fails or takes longer than `seconds`.
+
+    A platform that does not answer meanwhile is asked again. Raises Unreachable when it does not in the end.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        release = _find(platform.read_releases(), release_id)
-        if release.state == "running":
-            return release
-        if release.state != "starting":
-            raise ReleaseIsBad(f"Release {release.version} did not start: {release.detail or release.state}.")
-        if time.monotonic() >= deadline:
-            raise ReleaseIsBad(f"Release {release.version} was not healthy within {seconds:g} s of its start.")
+        try:
+            release = _find(platform.read_releases(), release_id)
+        except Unreachable:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            if release.state == "running":
+                return release
+            if release.state != "starting":
+                raise ReleaseIsBad(f"Release {release.version} did not start: {release.detail or release.state}.")
+            if time.monotonic() >= deadline:
+                raise ReleaseIsBad(f"Release {release.version} was not healthy within {seconds:g} s of its start.")
         time.sleep(0.1)
 
 

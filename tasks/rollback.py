@@ -9,21 +9,22 @@ from blocks.platforms.interface import Platform, Release, Split
 from tasks.ledger import current_run, effect, read_intents
 from tasks.question import Effect, Question, fingerprint_of
 from tasks.release import stop_release
-from tasks.retry import is_passing
+from tasks.retry import wait_out
 from tasks.traffic import TrafficBefore, is_explained, not_explained, read_main_release, shift_traffic
 from tasks.version import check_version
 
 
 # Repeating is safe: it looks again each time, and the split is set as a whole.
-@task(
-    name="Return traffic",
-    cache_policy=NO_CACHE,
-    retries=20,
-    retry_delay_seconds=1,
-    retry_condition_fn=is_passing,
-)
+@task(name="Return traffic", cache_policy=NO_CACHE)
 def return_traffic(environment: Environment, before: TrafficBefore) -> None:
-    """Make the split what it was before. Raises SomebodyElseChangedIt when no run explains the one in force."""
+    """Make the split what it was before, as soon as the platform answers.
+
+    Raises SomebodyElseChangedIt when no run explains the one in force.
+    """
+    wait_out(lambda: _return_traffic(environment, before))
+
+
+def _return_traffic(environment: Environment, before: TrafficBefore) -> None:
     platform = environment.platform
     split = platform.read_traffic()
     if split == before.split:
@@ -48,15 +49,15 @@ def question_of(environment: str, to: str, cause: str) -> Question:
 
 def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
     """Stop what the run started: nothing else, and nothing that has traffic."""
-    traffic = platform.read_traffic()
-    for release in _started_by(platform, before):
+    traffic = wait_out(platform.read_traffic)
+    for release in wait_out(lambda: _started_by(platform, before)):
         if release.id not in traffic and release.state != "stopped":
             stop_release(platform, release.id)
 
 
 def read_versions_before(platform: Platform, before: TrafficBefore) -> list[str]:
     """The versions that had the traffic, the one with most of it first."""
-    versions = {release.id: release.version for release in platform.read_releases()}
+    versions = {release.id: release.version for release in wait_out(platform.read_releases)}
     by_share = sorted(before.split, key=lambda id: -before.split[id])
     return list(dict.fromkeys(versions[id] for id in by_share if id in versions))
 

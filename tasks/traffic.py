@@ -29,7 +29,7 @@ def _in_words() -> str:
     return f"Shift traffic: {', '.join(f'{percent} % {id}' for id, percent in split.items())}"
 
 
-# Repeating is safe: the split is set as a whole.
+# Repeating is safe: it looks again each time, and the split is set as a whole.
 @task(
     name="Shift traffic",
     task_run_name=_in_words,
@@ -39,11 +39,15 @@ def _in_words() -> str:
     retry_condition_fn=is_passing,
 )
 def shift_traffic(platform: Platform, split: Split, before: TrafficBefore | None = None) -> None:
-    """With `before`, only from a split that was before or that the run made. Raises SomebodyElseChangedIt."""
-    if before:
-        now = platform.read_traffic()
-        if not is_explained(now, before):
-            raise not_explained(now, before)
+    """With `before`, only from a split that was before or that the run made. Raises SomebodyElseChangedIt.
+
+    A split that is in force, as after a call that was carried out and not answered, is not asked for again.
+    """
+    now = platform.read_traffic()
+    if before and not is_explained(now, before):
+        raise not_explained(now, before)
+    if now == split:
+        return
     with effect("shift traffic", split=split):
         platform.shift_traffic(split)
 

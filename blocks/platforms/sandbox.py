@@ -85,6 +85,8 @@ class SandboxPlatform(Platform):
             raise Unreachable(f"{self._named} did not answer within {self.timeout:g} s.", _LOOK) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"{self._named} cannot be reached ({type(error).__name__}).", _LOOK) from None
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise Unreachable(f"{self._named} takes no more calls for a moment.", _LOOK)
         if answer.is_client_error:
             raise RefusedByPlatform(f"{self._named} refused: {_reason(answer)}.", _hint(answer))
         if not answer.is_success:
