@@ -44,7 +44,7 @@ class Supervisor:
         self._abandoned_since: dict[tuple[str, int], float] = {}
         self._recovers: dict[tuple[str, int], tuple[Recover, float]] = {}
         self._dead_since: dict[str, float] = {}
-        self._tended_at = 0.0
+        self._tended_at = -math.inf
 
     def sweep(self, connection: Connection, now: float) -> None:
         """Look once; start `recover` for every environment that has been abandoned for long enough."""
@@ -109,7 +109,7 @@ def supervise(ended: Event) -> None:
             if connection is None or connection.closed:
                 connection = connect("supervisor")
                 supervisor = Supervisor()
-            supervisor.sweep(connection, time.time())
+            supervisor.sweep(connection, time.monotonic())
         except (BackstopError, psycopg.Error) as error:
             log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
             if connection is not None:
