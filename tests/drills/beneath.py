@@ -47,6 +47,8 @@ class Beneath:
         self._records.wait_for_ending(run_id)
         eventually(lambda: not self._records.armed(practice.environment), RUN_SECONDS)
         ending = self._outcome.check(practice, before, run_id, f"{victim} {moment.side} {what!r}")
+        if not practice.variables:  # else what the worker did stands in no log
+            self._outcome.check_log(practice, ending)
         return Survived(moment, what, ending)
 
     def _strike(self, victim: Victim, moment: Moment) -> Strike:

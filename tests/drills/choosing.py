@@ -21,8 +21,13 @@ def every_moment(writes: Sequence[str]) -> list[Moment]:
     return [Moment(side, number) for number in range(1, len(writes) + 1) for side in ("before", "after")]
 
 
-def some_moments(writes: Sequence[str], count: int, about: str) -> list[Moment]:
+def moments_with_undos(writes: Sequence[str]) -> list[Moment]:
+    """Those at which something is armed: from the first undo that is to the last that is struck out or carried out."""
+    about = [number for number, what in enumerate(writes, 1) if what.startswith("undo ")]
+    return [moment for moment in every_moment(writes) if about[0] <= moment.number <= about[-1]][1:-1]
+
+
+def some(every: Sequence[Moment], count: int, about: str) -> list[Moment]:
     """So many of them, by the seed; `about` has different drills choose differently."""
-    every = every_moment(writes)
     chosen = random.Random(f"{SEED} {about}").sample(every, min(count, len(every)))
     return sorted(chosen, key=every.index)

@@ -52,10 +52,16 @@ def backup(shared_stack: RunningStack) -> str:
     return ShopDatabase(shared_stack).back_up()
 
 
+@pytest.fixture(scope="session")
+def writes() -> dict[str, list[str]]:
+    """Of each practice that was run to its end."""
+    return {}
+
+
 @pytest.fixture
-def drilled(stack: RunningStack, forked: Forked, records: Records) -> Drill:
+def drilled(stack: RunningStack, forked: Forked, records: Records, writes: dict[str, list[str]]) -> Drill:
     """With the supervisor at work."""
-    return Drill(stack, forked, records)
+    return Drill(stack, forked, records, writes)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ class Forked:
         self._process = begin_program("tests.drills.run_forked", variables)
         self.mutant = ""
         """What of `tests/drills/mutants.py` breaks the children; empty: nothing does."""
-        self.variables: dict[str, str] = {}
+        self.variables: Mapping[str, str] = {}
         """Others than those that it was begun with, for the children."""
 
     def run(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> Any:

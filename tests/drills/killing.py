@@ -24,19 +24,16 @@ def stop(pid: int) -> None:
 class Drill:
     """With the stack's supervisor standing still: what it would do is done at once."""
 
-    def __init__(self, stack: RunningStack, forked: Forked, records: Records) -> None:
-        self._stack, self._forked, self._records = stack, forked, records
+    def __init__(self, stack: RunningStack, forked: Forked, records: Records, writes: dict[str, list[str]]) -> None:
+        self._stack, self._forked, self._records, self._writes = stack, forked, records, writes
         self._ledger = stack.surroundings["BACKSTOP_LEDGER_URL"]
         self._outcome = Outcome(records, self._ledger)
 
     def read_writes(self, practice: Practice) -> list[str]:
-        """Those of a run that nobody kills."""
-        self._prepare(practice)
-        with ledger_proxy(self._ledger) as proxy:
-            ended = self._forked.run(practice.procedure, practice.environment, proxy, **practice.parameters)
-        assert ended["ending"] == practice.ending, ended["message"]
-        self._outcome.check_log(practice, ended["ending"])
-        return proxy.writes
+        """Those of a run that nobody kills; it is run once for all drills."""
+        if practice.name not in self._writes:
+            self._writes[practice.name] = self._run_to_the_end(practice)
+        return self._writes[practice.name]
 
     def kill(self, practice: Practice, moment: Moment) -> Survived:
         """Kill it there, recover, and look: it must have come to an ending, in the state that goes with it."""
@@ -86,6 +83,14 @@ class Drill:
         again = self._survived(practice, before, run_id, moment, survived.what)
         assert again == survived, "it went on after it was taken over"
         return survived
+
+    def _run_to_the_end(self, practice: Practice) -> list[str]:
+        self._prepare(practice)
+        with ledger_proxy(self._ledger) as proxy:
+            ended = self._forked.run(practice.procedure, practice.environment, proxy, **practice.parameters)
+        assert ended["ending"] == practice.ending, ended["message"]
+        self._outcome.check_log(practice, ended["ending"])
+        return proxy.writes
 
     def _prepare(self, practice: Practice) -> object:
         self._forked.variables = practice.variables

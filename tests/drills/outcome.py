@@ -1,18 +1,25 @@
 """What must be so after a procedure was struck, whatever was struck and when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from blocks.ledger.connection import connect
 from tests.drills.ledger_proxy import Moment
-from tests.drills.platform_log import PlatformLog
 from tests.flows.records import Records
 
 _ENDINGS = (
     "SELECT count(*) AS endings FROM audit WHERE (event = 'run ended' AND run_id = %(run)s)"
     " OR (event = 'dead runs ended' AND detail->'runs' ? %(run)s)"
 )
+
+
+class Log(Protocol):
+    """What the thing acted upon says about what was done to it."""
+
+    def check(self, is_done: bool) -> None:
+        """Fail unless each change was kept, or undone, exactly once and in order."""
 
 
 class Practice(NamedTuple):
@@ -29,10 +36,9 @@ class Practice(NamedTuple):
     """Whether the environment is as the procedure leaves it when it is done."""
     ending: str = "Done"
     """Of a run that nobody kills."""
-    log: PlatformLog | None = None
-    """What the thing acted upon says about what was done to it."""
-    variables: dict[str, str] = {}  # noqa: RUF012 (nobody changes it)
-    """That the procedure has, so that the log sees it."""
+    log: Log | None = None
+    variables: Mapping[str, str] = MappingProxyType({})
+    """Those that every process needs whose doing the log is to see."""
 
 
 class Survived(NamedTuple):
@@ -65,7 +71,7 @@ class Outcome:
 
     def check_log(self, practice: Practice, ending: str) -> None:
         """Every change was kept, or undone, exactly once and in order."""
-        if practice.log:
+        if practice.log is not None:
             practice.log.check(is_done=ending == "Done" or (ending == "Needs a human" and practice.is_done()))
 
     def _endings(self, run_id: str) -> object:

@@ -4,8 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.blocks.platforms.waiting import eventually
+from tests.drills.database_log import DatabaseLog
+from tests.drills.migrating import ADD, DROP, TIDY, VERSION, State
 from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
+from tests.flows.migrations import ENVIRONMENT as MIGRATED
+from tests.flows.migrations import Migrations
 from tests.flows.production import GOOD, Production
 from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
@@ -68,12 +72,14 @@ def back_up_database(shop: ShopDatabase) -> Practice:
 
 def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
     before: list[int] = []
+    log = DatabaseLog(shop)
 
     def prepare() -> object:
         shop.drop_others()
         eventually(shop.service_answers)
         shop.write_task("acknowledged")
         before[:] = [shop.read().oid]
+        log.begin()
         return look()
 
     def look() -> object:
@@ -86,7 +92,8 @@ def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
         return shop.read(kept).oid == before[0] != shop.read().oid
 
     parameters = {"backup": backup, "accept_loss": EVERYTHING}
-    return Practice("restore-and-verify", "restore-and-verify", STAGING, parameters, prepare, look, is_done)
+    name = "restore-and-verify"
+    return Practice(name, name, STAGING, parameters, prepare, look, is_done, "Done", log)
 
 
 def restore_table(shop: ShopDatabase, backup: str) -> Practice:
@@ -108,6 +115,29 @@ def restore_table(shop: ShopDatabase, backup: str) -> Practice:
 
     parameters = {"tables": "public.tasks", "backup": backup, "mode": "replace", "accept_loss": "public.tasks"}
     return Practice("restore-table", "restore-table", STAGING, parameters, prepare, look, is_done)
+
+
+def migrate_with_backup(shop: ShopDatabase, migrations: Migrations) -> Practice:
+    """With writes stopped. What a smoke test wrote before it was killed is nobody's."""
+    commit = migrations.commit("good", ADD, DROP)
+
+    def prepare() -> object:
+        shop.ask(TIDY)
+        shop.write_task("acknowledged")
+        return look()
+
+    def look() -> tuple[State, list[tuple[object, ...]], list[str]]:
+        eventually(shop.service_answers)
+        titles = "SELECT title FROM tasks WHERE title <> 'Backstop smoke test' ORDER BY id"
+        return State.of(shop), shop.ask(titles), shop.others()
+
+    def is_done() -> bool:
+        state, titles, others = look()
+        return "place text" in state.schema and titles == [("acknowledged",)] and not others
+
+    parameters = {"version": VERSION, "commit": commit, "stop_writes": "yes"}
+    name = "migrate-with-backup"
+    return Practice(name, name, MIGRATED, parameters, prepare, look, is_done)
 
 
 def _runs(production: Production, version: str) -> Callable[[], bool]:

@@ -5,8 +5,8 @@
 
 import pytest
 
-from tests.drills.beneath import VICTIMS, Beneath
-from tests.drills.choosing import some_moments
+from tests.drills.beneath import VICTIMS, Beneath, Victim
+from tests.drills.choosing import every_moment, moments_with_undos, some
 from tests.drills.conftest import Practices
 from tests.drills.killing import Drill
 from tests.drills.tally import Tally
@@ -16,22 +16,25 @@ PROCEDURES = ["deploy", "restore-table"]
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("name", PROCEDURES)
-def test_at_one_moment_each(drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str) -> None:
-    _kill(drilled, beneath, practices, tally, name, 1)
+def test_while_something_is_armed(
+    drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str, victim: Victim
+) -> None:
+    practice = practices[name]()
+    for moment in some(moments_with_undos(drilled.read_writes(practice)), 1, f"{name} {victim}"):
+        with tally.trying(name, victim, moment) as survived:
+            survived(beneath.kill(victim, practice, moment))
 
 
 @pytest.mark.drill
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("name", [*PROCEDURES, "restore-and-verify", "deploy of a broken release"])
-def test_at_many_moments(drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str) -> None:
-    _kill(drilled, beneath, practices, tally, name, MANY)
-
-
-def _kill(drill: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str, times: int) -> None:
+def test_at_many_moments(
+    drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str, victim: Victim
+) -> None:
     practice = practices[name]()
-    writes = drill.read_writes(practice)
-    for victim in VICTIMS:
-        for moment in some_moments(writes, times, f"{name} {victim}"):
-            with tally.trying(name, victim, moment) as survived:
-                survived(beneath.kill(victim, practice, moment))
+    for moment in some(every_moment(drilled.read_writes(practice)), MANY, f"{name} {victim}"):
+        with tally.trying(name, victim, moment) as survived:
+            survived(beneath.kill(victim, practice, moment))

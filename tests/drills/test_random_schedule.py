@@ -22,13 +22,11 @@ FLOW = "flow"
 def test_whatever_is_killed_whenever(
     stack: RunningStack, drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally
 ) -> None:
-    chance, writes = random.Random(SCHEDULE_SEED), dict[str, list[str]]()
+    chance = random.Random(SCHEDULE_SEED)
     for _ in range(KILLS):
         practice = practices[chance.choice(sorted(practices))]()
         victim = chance.choice([FLOW, *VICTIMS])
-        if practice.name not in writes:
-            writes[practice.name] = drilled.read_writes(practice)
-        moment = chance.choice(every_moment(writes[practice.name]))
+        moment = chance.choice(every_moment(drilled.read_writes(practice)))
         with tally.trying(practice.name, f"by chance: {victim}", moment) as survived:
             if victim == FLOW:
                 with stack.suspended("supervisor"):
