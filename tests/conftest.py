@@ -36,7 +36,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSt
 
 @pytest.fixture
 def stack(shared_stack: RunningStack) -> RunningStack:
-    shared_stack.run("up")
+    shared_stack.mend()
     return shared_stack
 
 
@@ -44,7 +44,7 @@ def stack(shared_stack: RunningStack) -> RunningStack:
 def environments(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The environments of the tests are applied; their folder, for what they refer to."""
     folder = tmp_path_factory.mktemp("environments")
-    shared_stack.run("up")
+    shared_stack.mend()
     credentials = shared_stack.layout.credentials.production
     for name in ("token", "changing-token"):
         write_private(folder / name, credentials.sandbox_token)

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from deployments.stack.layout import Layout, read_layout
+from deployments.stack.layout import NAMES, Layout, read_layout
+from deployments.stack.processes import is_alive
 from deployments.stack.record import Launched, read_record
 from deployments.stack.state import State
 from deployments.stack.surroundings import worker_environment
@@ -40,6 +41,12 @@ class RunningStack:
 
     def pids(self) -> dict[str, int]:
         return {name: launched.pid for name, launched in self.components.items()}
+
+    def mend(self) -> None:
+        """Whatever of it has died is started."""
+        components = self.components
+        if components.keys() != set(NAMES) or not all(part.ready and is_alive(part) for part in components.values()):
+            self.run("up")
 
     def begin(self, *words: str, stdin: bool = False) -> subprocess.Popen[str]:
         """The command under way; with `stdin` it reads what a test writes."""

@@ -38,7 +38,7 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
 
     Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
     """
-    shared_stack.run("up")
+    shared_stack.mend()
     with watched_command_lines() as seen:
         for procedure, parameters, ending in (
             ("deploy", {"version": "v1.1.0"}, "Done"),

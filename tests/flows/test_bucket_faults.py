@@ -57,7 +57,7 @@ def runner(
     bucket: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Runner]:
-    shared_stack.run("up")
+    shared_stack.mend()
     shared_stack.run("apply", str(write_environment(tmp_path_factory.mktemp("bucket"), bucket)))
     shop = ShopDatabase(shared_stack)
     take_ballast(shop)

@@ -77,7 +77,7 @@ UNCHECKED_BY_THE_SERVER = ("unknown environment", "version: shell", "version: 10
 @pytest.fixture(scope="module")
 def refused(shared_stack: RunningStack, shared_production: Production) -> Iterator[dict[str, str]]:
     """Case → id of its run, which nobody's schema checked before. Nothing has changed by any of them."""
-    shared_stack.run("up")
+    shared_stack.mend()
     shared_production.reset()
     before = shared_production.look()
     yield _run_by_worker(shared_stack) | _run_in_one_process(shared_stack)

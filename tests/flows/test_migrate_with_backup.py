@@ -38,7 +38,7 @@ def shared_migrations(
     shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Migrations, Runner]]:
     """The environment is applied, and there is a proven backup of it."""
-    shared_stack.run("up")
+    shared_stack.mend()
     folder = tmp_path_factory.mktemp("migrations")
     migrations = clone_for(shared_stack, folder)
     shared_stack.run("apply", str(write_environment(folder, migrations)))

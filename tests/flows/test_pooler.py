@@ -33,7 +33,7 @@ def records(shared_stack: RunningStack) -> Records:
 
 @pytest.fixture(scope="module")
 def runner(shared_stack: RunningStack) -> Iterator[Runner]:
-    shared_stack.run("up")
+    shared_stack.mend()
     with running_procedures(shared_stack) as runner:
         yield runner
 

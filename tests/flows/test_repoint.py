@@ -24,7 +24,7 @@ VARIABLE = "DATABASE_URL"
 @pytest.fixture(scope="module")
 def repointed(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Staging under another name, whose restores change a variable. Its platform is as before afterwards."""
-    shared_stack.run("up")
+    shared_stack.mend()
     content = yaml.safe_load(STAGING.read_text())
     content["environment"] = REPOINTED
     content["database"]["variable"] = VARIABLE
@@ -52,7 +52,7 @@ def platform(repointed: RunningStack, tmp_path: Path) -> SandboxPlatform:
 
 @pytest.fixture
 def shop(repointed: RunningStack) -> ShopDatabase:
-    repointed.run("up")
+    repointed.mend()
     return ShopDatabase(repointed)
 
 

@@ -17,7 +17,7 @@ from tests.running_stack import RunningStack
 
 @pytest.fixture(scope="module")
 def shared_backup(shared_stack: RunningStack) -> str:
-    shared_stack.run("up")
+    shared_stack.mend()
     shop = ShopDatabase(shared_stack)
     shop.write_task("in the backup")
     return shop.back_up()

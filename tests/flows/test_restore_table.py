@@ -21,7 +21,7 @@ TITLES = ["deleted since", "edited since", "left alone"]
 @pytest.fixture(scope="module")
 def backup(shared_stack: RunningStack) -> str:
     """Proven, and the same for all these tests."""
-    shared_stack.run("up")
+    shared_stack.mend()
     shop = ShopDatabase(shared_stack)
     shop.ask("TRUNCATE tasks")
     for title in TITLES:

@@ -14,7 +14,7 @@ from tests.running_stack import RunningStack
 @pytest.fixture(scope="module")
 def shared_backup(shared_stack: RunningStack) -> str:
     """The id of one that is not proven yet."""
-    shared_stack.run("up")
+    shared_stack.mend()
     made = shared_stack.run_procedure("back-up-database", ENVIRONMENT)
     assert made["ending"] == "Done", made
     return str(made["message"].split()[1])
