@@ -97,18 +97,15 @@ def practices(
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The seeds are told before anything is tried."""
-    session.config.stash[_TALLY] = Tally()
+    named = os.environ.get("BACKSTOP_DRILL_TABLE")
+    session.config.stash[_TALLY] = Tally(Path(named) if named else None)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and any(Path(__file__).parent in item.path.parents for item in session.items):
         reporter.write_line(f"drills: BACKSTOP_DRILL_SEED={SEED}; the random schedule: {SCHEDULE_SEED}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What was killed stands on the terminal, and in the file that BACKSTOP_DRILL_TABLE names."""
-    tally = config.stash[_TALLY]
-    if tally.is_empty:
-        return
-    terminalreporter.section("kills")
-    terminalreporter.write(tally.as_markdown())
-    if named := os.environ.get("BACKSTOP_DRILL_TABLE"):
-        Path(named).write_text(tally.as_markdown())
+    tally = config.stash.get(_TALLY, None)
+    if tally and not tally.is_empty:
+        terminalreporter.section("kills")
+        terminalreporter.write(tally.as_markdown())

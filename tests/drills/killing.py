@@ -72,7 +72,7 @@ class Drill:
                 assert proxy.struck.wait(RUN_SECONDS), f"{moment} never came: {proxy.writes}"
                 run_id = self._records.newest_run(practice.environment)
                 if run_id != earlier:
-                    self._recover_elsewhere(practice.environment)
+                    self._recover_elsewhere(practice)
                     survived = self._survived(practice, before, run_id, moment, proxy.writes[-1])
             finally:
                 os.kill(pid, signal.SIGCONT)
@@ -110,10 +110,11 @@ class Drill:
             assert ended["ending"] == "Done", ended["message"]
         self._end_dead_runs()
 
-    def _recover_elsewhere(self, environment: str) -> None:
+    def _recover_elsewhere(self, practice: Practice) -> None:
         """The same, while a run of the forked ones stands still."""
-        if self._records.armed(environment):
-            ended = self._stack.run_procedure("recover", environment)
+        if self._records.armed(practice.environment):
+            runner = self._stack.runner.get({**self._stack.surroundings, **practice.variables})
+            ended = runner.run("recover", practice.environment)
             assert ended["ending"] == "Done", ended["message"]
         self._end_dead_runs()
 

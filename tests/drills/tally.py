@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.drills.ledger_proxy import Moment
@@ -15,7 +16,9 @@ class Kind(NamedTuple):
 
 
 class Tally:
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        """Holds the table of what was tried so far, however the tests end."""
         self._tried: Counter[Kind] = Counter()
         self._survived: Counter[Kind] = Counter()
 
@@ -24,9 +27,11 @@ class Tally:
         """One that fails inside was tried, and not survived. What is given gets told how it ended."""
         kind = Kind(procedure, victim)
         self._tried[kind] += 1
+        self._write()
 
         def survived(kill: Survived) -> None:
             self._survived[kind] += 1
+            self._write()
             told = kill.ending or "not begun"
             print(f"{procedure}: {victim}, {moment.side} write {moment.number} '{kill.what}': {told}")
 
@@ -41,3 +46,7 @@ class Tally:
         lines += [f"| {k.procedure} | {k.victim} | {self._tried[k]} | {self._survived[k]} |" for k in self._tried]
         lines.append(f"| **all** | | **{self._tried.total()}** | **{self._survived.total()}** |")
         return "\n".join(lines) + "\n"
+
+    def _write(self) -> None:
+        if self._file:
+            self._file.write_text(self.as_markdown())
