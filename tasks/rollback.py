@@ -49,8 +49,12 @@ def question_of(environment: str, to: str, cause: str) -> Question:
 
 def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
     """Stop what the run started: nothing else, and nothing that has traffic."""
-    traffic = wait_out(platform.read_traffic)
-    for release in wait_out(lambda: _started_by(platform, before)):
+    wait_out(lambda: _stop_releases_of(platform, before))
+
+
+def _stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
+    traffic = platform.read_traffic()
+    for release in _started_by(platform, before):
         if release.id not in traffic and release.state != "stopped":
             stop_release(platform, release.id)
 
