@@ -1,8 +1,10 @@
 """Procedures in children that are forked from one prepared process: a run that is killed costs no start."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.drills.ledger_proxy import LedgerProxy
@@ -16,6 +18,8 @@ class Forked:
         """What of `tests/drills/mutants.py` breaks the children; empty: nothing does."""
         self.variables: Mapping[str, str] = {}
         """Others than those that it was begun with, for the children."""
+        self._child = 0
+        """The pid of the one that runs; 0: none."""
 
     def run(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> Any:
         """Its run, ending and message; None when it was killed. With a proxy it reaches the ledger through that."""
@@ -30,20 +34,26 @@ class Forked:
         assert self._process.stdout
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
-        pid = int(self._process.stdout.readline())
+        self._child = int(self._process.stdout.readline())
         if proxy:
-            proxy.pid = pid
+            proxy.pid = self._child
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return pid
+        return self._child
 
     def result(self) -> Any:
         """Of what was begun, as `run` gives it back."""
         assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
+        ended = json.loads(self._process.stdout.readline())
+        self._child = 0
+        return ended
 
     def close(self) -> None:
+        """No child outlives it, a stopped one neither."""
         self._process.kill()
+        if self._child:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
         with self._process:
             pass
 
