@@ -74,8 +74,12 @@ class Drill:
                 if run_id != earlier:
                     self._recover_elsewhere(practice)
                     survived = self._survived(practice, before, run_id, moment, proxy.writes[-1])
-            finally:
+            except BaseException:
+                kill(pid)
+                raise
+            else:
                 os.kill(pid, signal.SIGCONT)
+            finally:
                 self._forked.result()
         if run_id == earlier:
             assert practice.look() == before
