@@ -34,9 +34,9 @@ def recover(
             run.acts_for = undo.run_id
             if ended := read_reported_ending(environment.environment, undo.run_id):
                 _leave(run, undo, ended)
-            else:
+            elif undo.run_id not in run.completed:
                 carry_out(run, Armed(undo.id, _flow_of(undo), _in_words(undo), undo.parameters))
-        ending, message = _ending_of(run.failed_undos, run.undone)
+        ending, message = _ending_of(run)
         end_dead_runs(run, dead, ending, message)
         for run_id in dead:
             publish_dead_run(environment.environment, run_id, ending, message, run.id)
@@ -63,7 +63,9 @@ def _in_words(undo: ArmedUndo) -> str:
     return f"{undo.undo.partition(':')[2].replace('_', ' ')} of run {undo.run_id}"
 
 
-def _ending_of(failed: list[str], undone: list[str]) -> tuple[str, str]:
-    if failed:
-        return "Needs a human", " ".join(failed)
-    return "Rolled back", f"The run died; carried out: {', '.join(undone)}. The state before was verified."
+def _ending_of(run: Run) -> tuple[str, str]:
+    if run.failed_undos:
+        return "Needs a human", " ".join(run.failed_undos)
+    if run.completed:
+        return "Done", f"The run died after its change was made; it was completed. {' '.join(run.completed.values())}"
+    return "Rolled back", f"The run died; carried out: {', '.join(run.undone)}. The state before was verified."

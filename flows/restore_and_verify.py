@@ -16,7 +16,7 @@ from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import phase
+from tasks.ledger import complete, current_run, phase
 from tasks.notice import announce
 from tasks.restart import restart_release, return_to_releases
 from tasks.restore import (
@@ -27,6 +27,7 @@ from tasks.restore import (
     verify_restored,
 )
 from tasks.restore_plan import (
+    LossNotAccepted,
     RestorePlan,
     plan_restore,
     publish_restore_plan,
@@ -100,19 +101,22 @@ def undo_restore(
     before: Before = None,
     requested_by: RequestedBy = "",
 ) -> str:
-    """Switch back to the database of before a restore, unless that would lose what was written since."""
+    """Switch back to the database of before a restore, unless that would lose what was written since.
+
+    For a run that died after the switch it is completed then: what visitors wrote stays.
+    """
     before = before or find_last_switch(environment)
     approved(environment, question_of_undo(environment.environment, before, accept_loss))
     with locked(environment):
         if is_switched(environment, before):
-            access = {"oid": before.new_oid, "may_connect": before.may_connect_after}
-            with armed(resume_writes, f"access to {before.restored}", **access):
-                with phase("stop writes"):
-                    enter_maintenance(environment)
-                    stop_writes(environment, before.new_oid)
-                    _require_nothing_written(environment, before, accept_loss)
-                with phase("switch back"):
-                    _switch_back(environment, before)
+            try:
+                _go_back(environment, before, accept_loss)
+            except LossNotAccepted as error:
+                if before.traffic or not current_run().may_complete:
+                    raise
+                with phase("complete the restore"):
+                    verify_answers(environment.service)
+                return complete(f"{before.backup} is live as {before.restored}, and stays. {error.message}")
         if before.live_oid == 0:
             return f"There is no database {before.live}, as before the restore of {before.backup}."
         open_database(environment, before.live_oid, before.may_connect)
@@ -183,6 +187,17 @@ def _switch(environment: Environment, before: SwitchBefore) -> None:
         open_database(environment, before.new_oid, before.may_connect_after)
         point_application(environment, before)
         restart_release(environment, before.traffic)
+
+
+def _go_back(environment: Environment, before: SwitchBefore, accept_loss: str) -> None:
+    access = {"oid": before.new_oid, "may_connect": before.may_connect_after}
+    with armed(resume_writes, f"access to {before.restored}", **access):
+        with phase("stop writes"):
+            enter_maintenance(environment)
+            stop_writes(environment, before.new_oid)
+            _require_nothing_written(environment, before, accept_loss)
+        with phase("switch back"):
+            _switch_back(environment, before)
 
 
 def _switch_back(environment: Environment, before: SwitchBefore) -> None:

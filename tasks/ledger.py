@@ -40,6 +40,10 @@ class Run:
     """The dead run whose undo this one carries out; empty when it acts for itself."""
     undone: list[str] = field(default_factory=list)
     failed_undos: list[str] = field(default_factory=list)
+    undos_under_way: int = 0
+    """One inside of the other."""
+    completed: dict[str, str] = field(default_factory=dict)
+    """Dead run → why its change was completed instead of undone."""
     effects: int = 0
     continues: bool = False
     """It was begun again, after it waited for an approval."""
@@ -54,6 +58,11 @@ class Run:
     loaded: Environment | None = None
     """Its environment, once it was loaded."""
     started: float = field(default_factory=time.time)
+
+    @property
+    def may_complete(self) -> bool:
+        """It carries out what a dead run armed, and not an undo inside of that."""
+        return bool(self.acts_for) and self.undos_under_way == 1
 
     def record(self, event: str, **detail: object) -> None:
         """Append to the audit trail. Raises FenceLost when the ledger is gone."""
@@ -280,6 +289,14 @@ def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
             run.record(f"undo {state}", armed=armed_id, message=message)
     except psycopg.Error as error:
         raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+
+def complete(why: str) -> str:
+    """Called by the undo of a dead run where going back is worse: that run is done, and nothing of it is undone."""
+    run = current_run()
+    disarm(run, [undo.id for undo in read_armed_undos(run.connection, run.environment) if undo.run_id == run.acts_for])
+    run.completed[run.acts_for] = why
+    return why
 
 
 def read_undo_state(connection: Connection, armed_id: int) -> str:

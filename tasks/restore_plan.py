@@ -147,8 +147,12 @@ def require_possible(plan: RestorePlan, proven: bool = True) -> None:
         raise Unmet(f"{plan.backup.id} cannot be restored into {plan.environment} ({'; '.join(unmet)}).")
 
 
+class LossNotAccepted(Refused):
+    """Something was written that going on would lose, and nobody named it."""
+
+
 def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) -> None:
-    """Raises Refused unless every loss is named in `accepted`; the report tells it."""
+    """The report tells them. Raises LossNotAccepted unless each is named in `accepted`, Refused where nobody knows."""
     names = {name.strip() for name in accepted.split(",") if name.strip()}
     if losses is None and "unknown" not in names:
         raise Refused(
@@ -158,7 +162,7 @@ def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) 
         )
     refused = [loss for loss in losses or [] if loss.table not in names]
     if refused:
-        raise Refused(
+        raise LossNotAccepted(
             f"What was written since {since:%Y-%m-%d %H:%M:%S %Z} would be lost: {'; '.join(map(str, refused))}.",
             f"Accept it with accept_loss={','.join(loss.table for loss in losses or [])}. Nothing was changed.",
         )

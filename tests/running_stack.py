@@ -19,7 +19,7 @@ from deployments.stack.state import State
 from deployments.stack.surroundings import worker_environment
 from tests.flows.runner import KeptRunner
 
-WITHIN = 90
+WITHIN = 180
 
 
 @dataclass(frozen=True)

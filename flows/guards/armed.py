@@ -78,10 +78,14 @@ def carry_out(run: Run, armed: Armed) -> None:
     """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
     for _ in range(ATTEMPTS):
         token = _proven.set(None)  # what the undo itself arms is its own to strike out
+        run.undos_under_way += 1
         try:
             state = _call(armed.undo, {"environment": run.environment, **armed.parameters})
         finally:
+            run.undos_under_way -= 1
             _proven.reset(token)
+        if run.acts_for in run.completed:
+            return
         if state.name == Ending.DONE:
             close_undo(run, armed.id, "undone", state.message or "")
             run.undone.append(armed.what)

@@ -1,6 +1,7 @@
 """The database of the sample service in staging, seen as the server's superuser: who may do what, and what it holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -62,6 +63,16 @@ class ShopDatabase:
         with self.connect("postgres") as connection:
             for name in self.others():
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @contextmanager
+    def unreachable_for_the_service(self) -> Iterator[None]:
+        """For a while, and not for the restoring role."""
+        self.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT 0", "postgres")
+        self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", "postgres", [NAME])
+        try:
+            yield
+        finally:
+            self.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT -1", "postgres")
 
     def service_answers(self) -> bool:
         url = f"{self.stack.layout.front_url('staging')}/health/detailed"

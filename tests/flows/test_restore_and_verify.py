@@ -11,6 +11,7 @@ import pytest
 
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import RUN_SECONDS, Records
+from tests.flows.runner import running_procedures
 from tests.flows.shop_database import ENVIRONMENT, EVERYTHING, NAME, ShopDatabase
 from tests.flows.test_recover import flow_process
 from tests.running_stack import RunningStack
@@ -142,6 +143,31 @@ def test_killed_in_the_middle_all_is_as_before(shop: ShopDatabase, backup: str, 
     assert (after.oid, after.may_connect) == (before.oid, before.may_connect)
     assert shop.rows() == rows
     assert shop.others() == []
+    eventually(shop.service_answers)
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_killed_after_visitors_were_let_in_and_wrote_it_is_completed(
+    shop: ShopDatabase, backup: str, records: Records
+) -> None:
+    before, earlier = shop.read(), records.newest_run(ENVIRONMENT)
+    with shop.unreachable_for_the_service(), running_procedures(shop.stack) as own:
+        own.begin("restore-and-verify", ENVIRONMENT, backup=backup, accept_loss=EVERYTHING)
+        run_id = records.wait_until_begun(ENVIRONMENT, earlier)
+        eventually(lambda: "leave maintenance" in records.effects(run_id), RUN_SECONDS)
+        eventually(lambda: shop.read().may_connect == before.may_connect)
+        os.kill(own.process.pid, signal.SIGKILL)
+        shop.write_task("written to the restored one")
+
+    run = records.wait_for_ending(run_id)
+
+    assert run["ending"] == "Done", run["message"]
+    assert "would be lost: public.tasks" in run["message"]
+    assert set(records.undos(run_id)) == {"disarmed"}
+    assert "written to the restored one" in str(shop.rows()["tasks"])
+    (kept,) = shop.others()
+    assert shop.read(kept).oid == before.oid != shop.read().oid
+    assert shop.read().may_connect == before.may_connect
     eventually(shop.service_answers)
     records.assert_settled(ENVIRONMENT)
 

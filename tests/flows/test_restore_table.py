@@ -3,13 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import RUN_SECONDS, Records
-from tests.flows.shop_database import ENVIRONMENT, NAME, ShopDatabase
+from tests.flows.shop_database import ENVIRONMENT, ShopDatabase
 from tests.flows.test_recover import flow_process
 from tests.running_stack import RunningStack
 
@@ -65,17 +64,6 @@ def own_schemas(shop: ShopDatabase) -> list[str]:
 def drop_own_schemas(shop: ShopDatabase) -> None:
     for name in own_schemas(shop):
         shop.ask(f"DROP SCHEMA {name} CASCADE")
-
-
-@contextmanager
-def nobody_answers(shop: ShopDatabase) -> Iterator[None]:
-    """The service loses its database for a while, the restoring role does not."""
-    shop.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT 0")
-    shop.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", values=[NAME])
-    try:
-        yield
-    finally:
-        shop.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT -1")
 
 
 def begin(shop: ShopDatabase, records: Records, backup: str, mode: str) -> str:
@@ -188,7 +176,7 @@ def test_killed_after_the_rows_were_written_they_are_put_back(
     shop: ShopDatabase, backup: str, records: Records
 ) -> None:
     before = shop.rows()
-    with nobody_answers(shop):
+    with shop.unreachable_for_the_service():
         run_id = begin(shop, records, backup, "replace")
         eventually(lambda: WRITE in [done["effect"] for done in records.events(run_id, "effect done")], RUN_SECONDS)
         assert titles(shop) == TITLES
@@ -203,7 +191,7 @@ def test_killed_after_the_rows_were_written_they_are_put_back(
 
 
 def test_rows_that_somebody_changed_are_left_to_a_human(shop: ShopDatabase, backup: str, records: Records) -> None:
-    with nobody_answers(shop):
+    with shop.unreachable_for_the_service():
         run_id = begin(shop, records, backup, "merge")
         eventually(lambda: WRITE in [done["effect"] for done in records.events(run_id, "effect done")], RUN_SECONDS)
         shop.ask("UPDATE tasks SET title = 'worked on' WHERE title = 'deleted since'")
