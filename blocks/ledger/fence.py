@@ -22,6 +22,8 @@ NAMING_SECONDS = 2
 """How long one that has the lock may take to write down who it is, for whoever is refused to be told."""
 SILENT_SECONDS = 15
 """A holder that has not beaten for this long is stopped or cut off: its session is ended."""
+LOOK_AGAIN_SECONDS = 2 * BEAT_SECONDS
+"""But not before a second look: with the server's clock set ahead, every holder seems silent until it beats again."""
 
 
 class Fence:
@@ -33,6 +35,8 @@ class Fence:
         self.run_id = run_id
         self.epoch = 0
         self._released = threading.Event()
+        self._silent_since: tuple[object, float] | None = None
+        """The last beat of a holder that seems silent, and when that was seen first."""
 
     def take(self, patience: float = 0.0, leftovers: bool = False) -> None:
         """Become the holder, waiting `patience` seconds at most for another one to leave.
@@ -42,10 +46,14 @@ class Fence:
         """
         began = time.monotonic()
         while not self._try_lock():
-            if self._evict_silent_holder():
+            silent = self._watch_silent_holder()
+            if silent >= LOOK_AGAIN_SECONDS:
+                self._evict_silent_holder()
                 patience = max(patience, RELEASE_SECONDS)
             holder = read_holder(self.connection, self.environment)
-            if time.monotonic() - began >= (patience if holder else max(patience, NAMING_SECONDS)):
+            is_watched = 0 <= silent < LOOK_AGAIN_SECONDS
+            limit = patience if holder else max(patience, NAMING_SECONDS)
+            if not is_watched and time.monotonic() - began >= limit:
                 raise EnvironmentBusy(*_describe(self.environment, holder))
             time.sleep(0.1)
         if not leftovers:
@@ -125,13 +133,25 @@ class Fence:
                 "Recover puts it back first; start it with `backstop recover`. Nothing was changed.",
             )
 
-    def _evict_silent_holder(self) -> bool:
-        ended = self._execute(
+    def _watch_silent_holder(self) -> float:
+        """Seconds for which it has been seen without a new beat; -1 where none seems silent."""
+        row = self._execute(
+            "SELECT beat_at FROM holder WHERE name = %s AND beat_at < now() - make_interval(secs => %s)",
+            [self.environment, SILENT_SECONDS],
+        ).fetchone()
+        if row is None:
+            return -1
+        now = time.monotonic()
+        if self._silent_since is None or self._silent_since[0] != row["beat_at"]:
+            self._silent_since = (row["beat_at"], now)
+        return now - self._silent_since[1]
+
+    def _evict_silent_holder(self) -> None:
+        self._execute(
             "SELECT pg_terminate_backend(backend_pid) FROM holder"
             " WHERE name = %s AND beat_at < now() - make_interval(secs => %s)",
             [self.environment, SILENT_SECONDS],
         )
-        return ended.rowcount > 0
 
     def _end_own_session(self, epoch: int) -> None:
         """The session that was lost may still stand on the server, with the lock."""

@@ -146,6 +146,16 @@ def test_a_holder_that_beats_is_not_cut_off(connect: Connect, monkeypatch: pytes
     assert held.check() is None
 
 
+def test_a_clock_that_is_set_ahead_cuts_nobody_off(ledger: LedgerDatabase, connect: Connect) -> None:
+    held, watcher = Fence(connect("run-1"), "shop", "run-1"), connect("run-2")
+    held.take()
+    watcher.execute("UPDATE environment SET beat_at = now() - interval '1 minute'")  # it is a minute later all at once
+    with pytest.raises(EnvironmentBusy):
+        Fence(watcher, "shop", "run-2").take()
+    assert seconds_since_beat(ledger) < fence.SILENT_SECONDS
+    assert held.check() is None
+
+
 def test_a_beat_that_fails_once_is_not_the_last(
     ledger: LedgerDatabase, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
