@@ -32,7 +32,8 @@ def folder(stack: RunningStack, shared_backup: str) -> Iterator[Path]:
 
 def proofs(folder: Path) -> list[dict[str, object]]:
     """Oldest first."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("proofs/*.json"))]
+    by_age = sorted(folder.glob("proofs/*.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(path.read_text()) for path in by_age]
 
 
 def test_a_good_one_is_proven(stack: RunningStack, folder: Path, records: Records) -> None:
