@@ -19,6 +19,7 @@ from tests.running_stack import RunningStack
 def shared_backup(shared_stack: RunningStack) -> str:
     shared_stack.mend()
     shop = ShopDatabase(shared_stack)
+    shop.ask("TRUNCATE tasks")
     shop.write_task("in the backup")
     return shop.back_up()
 

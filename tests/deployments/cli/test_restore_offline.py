@@ -6,6 +6,7 @@ from tests.flows.shop_database import ShopDatabase
 
 
 def test_a_restore_runs_to_its_end_and_leaves_its_journal(shop: ShopDatabase, offline: Offline) -> None:
+    shop.ask("TRUNCATE tasks")
     shop.write_task("in the backup")
     backup = shop.back_up()
     shop.write_task("written since")
