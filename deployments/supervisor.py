@@ -50,6 +50,7 @@ class Supervisor:
         """Look once; start `recover` for every environment that has been abandoned for long enough."""
         abandoned = read_abandoned(connection)
         self._abandoned_since = {found: self._abandoned_since.get(found, now) for found in abandoned}
+        self._recovers = {found: begun for found, begun in self._recovers.items() if found in abandoned}
         for (environment, epoch), since in self._abandoned_since.items():
             if now - since >= PATIENCE_SECONDS:
                 self._recover(environment, epoch, now)

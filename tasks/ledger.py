@@ -59,11 +59,6 @@ class Run:
     """Its environment, once it was loaded."""
     started: float = field(default_factory=time.time)
 
-    @property
-    def may_complete(self) -> bool:
-        """It carries out what a dead run armed, and not an undo inside of that."""
-        return bool(self.acts_for) and self.undos_under_way == 1
-
     def record(self, event: str, **detail: object) -> None:
         """Append to the audit trail. Raises FenceLost when the ledger is gone."""
         try:
@@ -289,6 +284,15 @@ def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
             run.record(f"undo {state}", armed=armed_id, message=message)
     except psycopg.Error as error:
         raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+
+
+def may_complete(procedure: str) -> bool:
+    """Whether a dead run of that procedure is undone: of no other one, which made the same change on its way back."""
+    run = current_run()
+    if not run.acts_for or run.undos_under_way != 1:
+        return False
+    dead = run.connection.execute("SELECT procedure FROM run WHERE id = %s", [run.acts_for]).fetchone()
+    return dead is not None and dead["procedure"] == procedure
 
 
 def complete(why: str) -> str:

@@ -22,11 +22,6 @@ _TALLY = pytest.StashKey[Tally]()
 
 
 @pytest.fixture
-def records(stack: RunningStack) -> Records:
-    return Records(stack)
-
-
-@pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Tally:
     return request.config.stash[_TALLY]
 
