@@ -22,13 +22,14 @@ from blocks.evidence import Evidence
 from blocks.ledger import trail
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.dead_runs import end_dead_run, read_dead_runs
-from blocks.ledger.fence import read_abandoned
+from blocks.ledger.fence import Abandoned, read_abandoned
+from blocks.process_name import has_died
 from deployments.approval_sweep import tend_approvals
 from deployments.prefect_api import FINAL, PrefectApi
 
 SWEEP_SECONDS = 1.0
 PATIENCE_SECONDS = 4.0
-"""A run whose ledger was away for a moment takes its own lock back first."""
+"""A run whose ledger was away for a moment takes its own lock back first. One whose process died here does not."""
 TEND_SECONDS = 5.0
 """How often runs that wait for an approval, or have no session any more, are looked at."""
 DEAD_SECONDS = 15
@@ -41,8 +42,8 @@ log = logging.getLogger("supervisor")
 
 class Supervisor:
     def __init__(self) -> None:
-        self._abandoned_since: dict[tuple[str, int], float] = {}
-        self._recovers: dict[tuple[str, int], tuple[Recover, float]] = {}
+        self._abandoned_since: dict[Abandoned, float] = {}
+        self._recovers: dict[Abandoned, tuple[Recover, float]] = {}
         self._dead_since: dict[str, float] = {}
         self._tended_at = -math.inf
 
@@ -51,22 +52,22 @@ class Supervisor:
         abandoned = read_abandoned(connection)
         self._abandoned_since = {found: self._abandoned_since.get(found, now) for found in abandoned}
         self._recovers = {found: begun for found, begun in self._recovers.items() if found in abandoned}
-        for (environment, epoch), since in self._abandoned_since.items():
-            if now - since >= PATIENCE_SECONDS:
-                self._recover(environment, epoch, now)
+        for found, since in self._abandoned_since.items():
+            if now - since >= PATIENCE_SECONDS or has_died(found.process):
+                self._recover(found, now)
         if now - self._tended_at >= TEND_SECONDS:
             self._tended_at = now
             with closing(PrefectApi()) as api:
                 tend_approvals(connection, api)
             self._end_dead_runs(connection, now)
 
-    def _recover(self, environment: str, epoch: int, now: float) -> None:
-        last, begun = self._recovers.get((environment, epoch), (None, -math.inf))
+    def _recover(self, found: Abandoned, now: float) -> None:
+        last, begun = self._recovers.get(found, (None, -math.inf))
         if now - begun >= REPEAT_SECONDS:
-            recover = start_recover(environment, epoch, last.attempt if last else 0)
+            recover = start_recover(found.environment, found.epoch, last.attempt if last else 0)
             if recover != last:
-                log.info("A run died in %s and left an undo armed: recover is run %s", environment, recover.run_id)
-            self._recovers[environment, epoch] = (recover, now)
+                log.info("A run died in %s, an undo is armed: recover is run %s", found.environment, recover.run_id)
+            self._recovers[found] = (recover, now)
 
     def _end_dead_runs(self, connection: Connection, now: float) -> None:
         dead = {run.id: run for run in read_dead_runs(connection)}
@@ -111,7 +112,7 @@ def supervise(ended: Event) -> None:
                 connection = connect("supervisor")
                 supervisor = Supervisor()
             supervisor.sweep(connection, time.monotonic())
-        except (BackstopError, psycopg.Error) as error:
+        except (BackstopError, psycopg.Error, OSError) as error:
             log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
             if connection is not None:
                 connection.close()

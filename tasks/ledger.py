@@ -20,9 +20,6 @@ from blocks.ledger.approval_requests import read_pending
 from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import Fence
 
-RECONNECT_SECONDS = float(os.environ.get("BACKSTOP_LEDGER_PATIENCE", "600"))
-"""How long a run that has something armed waits for a ledger that went away."""
-
 _current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("backstop_run", default=None)
 
 
@@ -94,16 +91,22 @@ class Run:
     def regain(self) -> None:
         """After a lost or disturbed connection: connect again and hold the environment again.
 
-        Waits RECONNECT_SECONDS for the ledger at most. Raises FenceLost when another run
-        took the environment over meanwhile.
+        Raises FenceLost when another run took the environment over meanwhile, or this one was taken for dead.
         """
-        deadline = time.monotonic() + RECONNECT_SECONDS
+        self.reconnect()
+        ended = _read_ending(self)
+        if ended:
+            raise FenceLost(f"This run was taken for dead, and its ending written: {ended[0]}.")
+        if self.fence:
+            self.fence.retake(self.connection, self.fence.epoch)
+
+    def reconnect(self) -> None:
+        """Waits for the ledger as long as BACKSTOP_LEDGER_PATIENCE says. Raises LedgerUnreachable."""
+        deadline = time.monotonic() + float(os.environ.get("BACKSTOP_LEDGER_PATIENCE", "600"))
         self.connection.close()
         while True:
             try:
                 self.connection = connect(self.id)
-                if self.fence:
-                    self.fence.retake(self.connection, self.fence.epoch)
                 return
             except LedgerUnreachable:
                 if time.monotonic() >= deadline:
@@ -181,19 +184,50 @@ def _refuse_repetition(run: Run, ending: object) -> None:
 
 
 def end_run(run: Run, ending: str, message: str) -> None:
-    """Write the ending: the truth about the run, whatever Prefect shows. Anchors the trail."""
+    """Write the ending: the truth about the run, whatever Prefect shows. Anchors the trail.
+
+    Raises FenceLost when another one stands there: the run was taken for dead.
+    """
+    try:
+        _write_ending(run, ending, message)
+    except psycopg.Error:
+        run.reconnect()
+        if _read_ending(run) != (ending, message):  # else it was written, and only the answer was lost
+            _write_ending(run, ending, message)
+    anchor_trail(run)
+
+
+def _write_ending(run: Run, ending: str, message: str) -> None:
     with run.connection.transaction():
-        run.connection.execute(
-            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s",
+        written = run.connection.execute(
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s AND ending IS NULL RETURNING id",
             [ending, message, run.id],
-        )
+        ).fetchone()
+        if written is None:
+            raise FenceLost("This run was taken for dead, and its ending written.")
         run.connection.execute(
             "UPDATE approval_request SET state = 'withdrawn', closed_at = now()"
             " WHERE run_id = %s AND closed_at IS NULL",
             [run.id],
         )
-        run.record("run ended", ending=ending, message=message)
-    anchor_trail(run)
+        trail.append(
+            run.connection,
+            "run ended",
+            run_id=run.id,
+            environment=run.environment,
+            actor=run.requested_by,
+            detail={"ending": ending, "message": message},
+        )
+
+
+def _read_ending(run: Run) -> tuple[str, str] | None:
+    """With its message. Raises FenceLost when the ledger is gone again."""
+    try:
+        # Behind whoever writes it at this moment.
+        row = run.connection.execute("SELECT ending, message FROM run WHERE id = %s FOR SHARE", [run.id]).fetchone()
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
+    return (str(row["ending"]), str(row["message"])) if row and row["ending"] else None
 
 
 def anchor_trail(run: Run) -> None:
@@ -342,8 +376,10 @@ def read_armed_undos(connection: Connection, environment: str) -> list[ArmedUndo
 def end_dead_runs(run: Run, dead: set[str], ending: str, message: str) -> None:
     """Write the ending of runs that died, on their behalf."""
     with run.connection.transaction():
-        run.connection.execute(
-            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = ANY(%s) AND ending IS NULL",
+        ended = run.connection.execute(
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = ANY(%s) AND ending IS NULL"
+            " RETURNING id",
             [ending, message, sorted(dead)],
-        )
-        run.record("dead runs ended", runs=sorted(dead), ending=ending, message=message)
+        ).fetchall()
+        if ended:
+            run.record("dead runs ended", runs=sorted(str(row["id"]) for row in ended), ending=ending, message=message)

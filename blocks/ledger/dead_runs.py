@@ -56,11 +56,13 @@ def read_dead_runs(connection: Connection) -> list[DeadRun]:
 
 
 def end_dead_run(connection: Connection, dead: DeadRun) -> bool:
-    """Write its ending on its behalf; False when it has one by now."""
+    """Write its ending on its behalf; False when it has one by now, or is back."""
     ending, message = dead.ending
     with connection.transaction():
         ended = connection.execute(
-            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s AND ending IS NULL RETURNING id",
+            "UPDATE run SET ended_at = now(), ending = %s, message = %s WHERE id = %s AND ending IS NULL"
+            " AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = left('backstop ' || run.id, 63))"
+            " RETURNING id",
             [ending, message, dead.id],
         ).fetchone()
         if ended:

@@ -9,12 +9,13 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 import psycopg
 
 from blocks.errors import EnvironmentBusy, FenceLost
 from blocks.ledger.connection import Connection, Row
+from blocks.process_name import own_process_name
 
 BEAT_SECONDS = 1.0
 RELEASE_SECONDS = 10
@@ -47,11 +48,11 @@ class Fence:
         began = time.monotonic()
         while not self._try_lock():
             silent = self._watch_silent_holder()
-            if silent >= LOOK_AGAIN_SECONDS:
+            if silent is not None and silent >= LOOK_AGAIN_SECONDS:
                 self._evict_silent_holder()
                 patience = max(patience, RELEASE_SECONDS)
             holder = read_holder(self.connection, self.environment)
-            is_watched = 0 <= silent < LOOK_AGAIN_SECONDS
+            is_watched = silent is not None and silent < LOOK_AGAIN_SECONDS
             limit = patience if holder else max(patience, NAMING_SECONDS)
             if not is_watched and time.monotonic() - began >= limit:
                 raise EnvironmentBusy(*_describe(self.environment, holder))
@@ -112,12 +113,17 @@ class Fence:
     def _enter(self) -> None:
         self._released.clear()
         row = self._one(
-            "INSERT INTO environment (name, epoch, run_id, backend_pid, lock_key, activity, since, beat_at)"
-            " VALUES (%(name)s, 1, %(run)s, pg_backend_pid(), %(key)s, 'acting', now(), now())"
+            "INSERT INTO environment (name, epoch, run_id, backend_pid, lock_key, process, activity, since, beat_at)"
+            " VALUES (%(name)s, 1, %(run)s, pg_backend_pid(), %(key)s, %(process)s, 'acting', now(), now())"
             " ON CONFLICT (name) DO UPDATE SET epoch = environment.epoch + 1, run_id = %(run)s,"
-            " backend_pid = pg_backend_pid(), lock_key = %(key)s, activity = 'acting', since = now(),"
-            " beat_at = now(), wanted_by = NULL RETURNING epoch",
-            {"name": self.environment, "run": self.run_id, "key": lock_key(self.environment)},
+            " backend_pid = pg_backend_pid(), lock_key = %(key)s, process = %(process)s, activity = 'acting',"
+            " since = now(), beat_at = now(), wanted_by = NULL RETURNING epoch",
+            {
+                "name": self.environment,
+                "run": self.run_id,
+                "key": lock_key(self.environment),
+                "process": own_process_name(),
+            },
         )
         self.epoch = int(str(row["epoch"]))
 
@@ -133,14 +139,14 @@ class Fence:
                 "Recover puts it back first; start it with `backstop recover`. Nothing was changed.",
             )
 
-    def _watch_silent_holder(self) -> float:
-        """Seconds for which it has been seen without a new beat; -1 where none seems silent."""
+    def _watch_silent_holder(self) -> float | None:
+        """Seconds for which it has been seen without a new beat; None where no holder seems silent."""
         row = self._execute(
             "SELECT beat_at FROM holder WHERE name = %s AND beat_at < now() - make_interval(secs => %s)",
             [self.environment, SILENT_SECONDS],
         ).fetchone()
         if row is None:
-            return -1
+            return None
         now = time.monotonic()
         if self._silent_since is None or self._silent_since[0] != row["beat_at"]:
             self._silent_since = (row["beat_at"], now)
@@ -196,14 +202,23 @@ def read_holder(connection: Connection, environment: str) -> Row | None:
     ).fetchone()
 
 
-def read_abandoned(connection: Connection) -> list[tuple[str, int]]:
-    """(environment, epoch) where an undo is armed and nobody holds the fence, or only one that fell silent."""
+class Abandoned(NamedTuple):
+    """An environment where an undo is armed and nobody holds the fence, or only one that fell silent."""
+
+    environment: str
+    epoch: int
+    process: str
+    """That held it last."""
+
+
+def read_abandoned(connection: Connection) -> list[Abandoned]:
     rows = connection.execute(
-        "SELECT DISTINCT name, epoch FROM environment JOIN armed_undo ON environment = name AND state = 'armed'"
+        "SELECT DISTINCT name AS environment, epoch, process FROM environment"
+        " JOIN armed_undo ON environment = name AND state = 'armed'"
         " WHERE beat_at < now() - make_interval(secs => %s) OR name NOT IN (SELECT name FROM holder)",
         [SILENT_SECONDS],
     )
-    return [(str(row["name"]), int(str(row["epoch"]))) for row in rows]
+    return [Abandoned(**row) for row in rows]  # type: ignore[arg-type]
 
 
 def ask_to_leave(connection: Connection, environment: str, run_id: str) -> bool:

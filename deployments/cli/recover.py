@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     with connect("recover") as connection:
         if arguments.settled:
             return _settle(connection, arguments.settled)
-        abandoned = [found for found in read_abandoned(connection) if arguments.environment in ("", found[0])]
+        abandoned = [found for found in read_abandoned(connection) if arguments.environment in ("", found.environment)]
     if not abandoned:
         print("Nothing is left armed.")
         return ExitCode.DONE
-    return max(_recover(environment, epoch, arguments.timeout) for environment, epoch in abandoned)
+    return max(_recover(found.environment, found.epoch, arguments.timeout) for found in abandoned)
 
 
 def _settle(connection: Connection, run_id: str) -> int:

@@ -9,7 +9,8 @@ import pytest
 
 from blocks.errors import BackstopError, EnvironmentBusy, FenceLost
 from blocks.ledger import fence
-from blocks.ledger.fence import Fence, ask_to_leave, lock_key, read_holder
+from blocks.ledger.fence import Fence, ask_to_leave, lock_key, read_abandoned, read_holder
+from blocks.process_name import has_died
 from tests.blocks.ledger.conftest import Connect
 from tests.blocks.ledger.holder import holding
 from tests.blocks.platforms.waiting import eventually
@@ -231,3 +232,16 @@ def seconds_since_beat(ledger: LedgerDatabase) -> float:
     )
     assert isinstance(seconds, float)
     return seconds
+
+
+def test_what_died_and_what_only_lost_its_ledger_are_told_apart(ledger: LedgerDatabase, connect: Connect) -> None:
+    watcher = connect("run-2")
+    with holding(ledger.url, "run-1", "shop") as holder:
+        ledger.open_run(watcher, "run-1", "shop")
+        ledger.arm_undo(watcher, "run-1", "shop")
+        ledger.as_superuser("SELECT pg_terminate_backend(backend_pid) FROM environment")
+        (lives,) = read_abandoned(watcher)
+        assert (lives.environment, lives.epoch, has_died(lives.process)) == ("shop", holder.epoch, False)
+        holder.process.kill()
+        eventually(lambda: has_died(lives.process))
+        assert read_abandoned(watcher) == [lives]
