@@ -102,14 +102,15 @@ def deploy(
     with locked(environment):
         confirm_unchanged(plan, plan_deploy(environment, version, commit, hotfix, migration))
         announce(environment, f"Deploying {version} to {plan.environment}", f"It replaces {plan.replaces}.")
-        judge = _prepare_judge(environment, plan)
+        control = _releases_with_traffic(environment, plan)
+        judge = _prepare_judge(environment, control)
         with (
             _tag_withdrawn_on_failure(plan),
             _migrated(environment, migration),
             armed(roll_back_deploy, f"the traffic of {plan.environment}", before=plan.before.model_dump()),
         ):
             release = _bring_up(environment, plan)
-            _roll_out(environment, plan, release, judge)
+            _roll_out(environment, plan, release, control, judge)
             with phase("verify service"):
                 verify_service(environment.service, version)
         retire_releases(environment.platform, spare=environment.rollout.keep_releases)
@@ -160,12 +161,15 @@ def _migrated(environment: Environment, plan: MigrationPlan | None) -> AbstractC
     return migrated(environment, plan) if plan and plan.pending else nullcontext()
 
 
-def _prepare_judge(environment: Environment, plan: DeployPlan) -> Judge:
+def _releases_with_traffic(environment: Environment, plan: DeployPlan) -> list[Release]:
+    return [release for release in environment.platform.read_releases() if release.id in plan.before.split]
+
+
+def _prepare_judge(environment: Environment, control: list[Release]) -> Judge:
     with phase("measure baseline"):
-        before = _releases_with_traffic(environment, plan)
         baseline = measure_baseline(
             environment.metrics,
-            before,
+            control,
             environment.rollout.baseline_seconds,
             environment.limits.minimum_samples,
         )
@@ -187,8 +191,9 @@ def _bring_up(environment: Environment, plan: DeployPlan) -> Release:
     return release
 
 
-def _roll_out(environment: Environment, plan: DeployPlan, release: Release, judge: Judge) -> None:
-    control = _releases_with_traffic(environment, plan)
+def _roll_out(
+    environment: Environment, plan: DeployPlan, release: Release, control: list[Release], judge: Judge
+) -> None:
     progress = Progress(plan.version, plan.step_seconds * (len(plan.steps) - 1) + plan.window_seconds)
     for percent in plan.steps:
         with phase(f"{percent} % of the traffic"):
@@ -218,10 +223,6 @@ def _refuse(verdict: Verdict) -> None:
         raise ReleaseIsBad(verdict.reason)
     if verdict.outcome == "not measurable":
         raise NotMeasurable(verdict.reason)
-
-
-def _releases_with_traffic(environment: Environment, plan: DeployPlan) -> list[Release]:
-    return [release for release in environment.platform.read_releases() if release.id in plan.before.split]
 
 
 def _return_to_good_release(environment: Environment, to: str, cause: str) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import psycopg
 from prefect import task
@@ -14,7 +15,7 @@ from blocks.backups import Assertion
 from blocks.environment import Environment
 from blocks.errors import BackstopError, BackupIsBad, NotStored, Refused
 from blocks.evidence import Evidence
-from blocks.manifest import Manifest, Proof, TableContent
+from blocks.manifest import Manifest, Proof, SequenceState, TableContent
 from blocks.postgres.connection import Connection, connect
 from blocks.postgres.programs import Programs, find_programs
 from blocks.postgres.restore import RestoreFailed
@@ -40,7 +41,7 @@ EVERYTHING_BUT_THE_SERVER = ("--no-tablespaces", "--no-subscriptions")
 def verify_cheaply(environment: Environment, backup: Backup) -> list[str]:
     """Every object is there with its size and digest, and the archive's contents can be listed; returns findings."""
     archive = archive_of(environment, backup.manifest)
-    findings = list(_manifest_findings(backup))
+    findings = list(manifest_findings(backup))
     progress = TransferProgress("Reading what is stored", backup.manifest.stored_bytes)
     done = 0
     for piece in backup.manifest.pieces:
@@ -63,7 +64,7 @@ def verify_fully(environment: Environment, backup: Backup) -> tuple[list[str], i
 
     Returns the findings and the version of that server. Raises BackstopError where it could not be tried.
     """
-    manifest, findings = backup.manifest, list(_manifest_findings(backup))
+    manifest, findings = backup.manifest, list(manifest_findings(backup))
     if manifest.kind != "full":
         raise Refused(f"{manifest.id} is {manifest.kind}: there are no rows to prove.")
     progress = TransferProgress("Restoring into a throw-away server", manifest.content_bytes)
@@ -115,15 +116,32 @@ def _shortened(findings: list[str]) -> list[str]:
     return [*findings[:SHOWN_FINDINGS], *([f"… and {more} more"] if more > 0 else [])]
 
 
-def compare_content(manifest: Manifest, target: Target) -> Iterator[str]:
-    """What differs between the backup's snapshot and the restored database, a sentence each."""
+class Content(NamedTuple):
+    """What a database holds."""
+
+    tables: list[TableContent]
+    sequences: list[SequenceState]
+    large_objects_sha256: str
+
+
+def read_content(target: Target) -> Content:
+    """With a digest of every table: all of it is read."""
     sink = ContentSink()
     with open_snapshot(target.url, current_run().id, target.database) as snapshot:
         dump_into(sink, Source(target.url, target.programs, target.database), snapshot)
-        found = {
-            (table.schema_name, table.name): table for table in sink.tables(target.programs, snapshot.read_tables())
-        }
-        sequences = {(one.schema_name, one.name): one for one in snapshot.read_sequences()}
+        tables = sink.tables(target.programs, snapshot.read_tables())
+        return Content(tables, list(snapshot.read_sequences()), sink.large_objects_sha256)
+
+
+def compare_content(manifest: Manifest, target: Target) -> Iterator[str]:
+    """What differs between the backup's snapshot and the restored database, a sentence each."""
+    yield from differences(manifest, read_content(target))
+
+
+def differences(manifest: Manifest, content: Content) -> Iterator[str]:
+    """Of the content from the backup's snapshot, a sentence each."""
+    found = {(table.schema_name, table.name): table for table in content.tables}
+    sequences = {(one.schema_name, one.name): one for one in content.sequences}
     for table in manifest.tables:
         yield from _table_findings(table, found.pop((table.schema_name, table.name), None))
     for schema, name in found:
@@ -132,7 +150,7 @@ def compare_content(manifest: Manifest, target: Target) -> Iterator[str]:
         restored = sequences.get((sequence.schema_name, sequence.name))
         if restored is None or not sequence.may_have_become(restored):
             yield f"Sequence {sequence.schema_name}.{sequence.name} stands behind where it stood."
-    if sink.large_objects_sha256 != manifest.large_objects_sha256:
+    if content.large_objects_sha256 != manifest.large_objects_sha256:
         yield "The large objects differ."
 
 
@@ -151,8 +169,13 @@ def check_assertions(assertions: list[Assertion], target: Target) -> Iterator[st
 
 
 @contextmanager
-def proof_target(environment: Environment, manifest: Manifest) -> Iterator[tuple[Target, list[str]]]:
-    """An empty database to prove the backup in, and the options that it takes there."""
+def proof_target(
+    environment: Environment, manifest: Manifest, only_here: bool = False
+) -> Iterator[tuple[Target, list[str]]]:
+    """An empty database to prove the backup in, and the options that it takes there.
+
+    `only_here`: on a server of its own, never on that of `scratch_url`. Raises Refused where none can take it.
+    """
     missing: set[str] = set()
     for programs in _servers_for(manifest):
         with throwaway_server(programs) as url, connect(url, current_run().id) as connection:
@@ -162,14 +185,14 @@ def proof_target(environment: Environment, manifest: Manifest) -> Iterator[tuple
                 _make_database(connection, manifest)
                 yield Target(url, manifest.database, programs), list(EVERYTHING_BUT_THE_SERVER)
                 return
-    if environment.backups.scratch_url:
+    if environment.backups.scratch_url and not only_here:
         with _scratch_target(resolve(environment.backups.scratch_url), manifest) as target:
             yield target, [*EVERYTHING_BUT_THE_SERVER, "--no-owner", "--no-privileges"]
             return
     wanted = f" with {', '.join(sorted(missing))}" if missing else ""
     raise Refused(
         f"No PostgreSQL {manifest.server_version // 10_000} or newer{wanted} was found to prove the backup in.",
-        "Install one where the worker runs, or name a server in backups.scratch_url.",
+        f"Install one where the worker runs{'' if only_here else ', or name a server in backups.scratch_url'}.",
     )
 
 
@@ -216,7 +239,8 @@ def _scratch_target(url: str, manifest: Manifest) -> Iterator[Target]:
             connection.execute(drop)
 
 
-def _manifest_findings(backup: Backup) -> Iterator[str]:
+def manifest_findings(backup: Backup) -> Iterator[str]:
+    """Whether it is the one that was written; where no evidence is kept, nobody can tell."""
     written = Evidence.from_surroundings().read(evidence_name(backup.manifest))
     if written and written.strip() != backup.manifest_sha256:
         yield "The manifest is not the one that was written: its digest differs from the one kept as evidence."

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
+from blocks.rate_limit import LONGEST_FOR_A_CHANGE_SECONDS, LONGEST_SECONDS, ask_when_allowed
 from blocks.reference import Address, Secret, resolve
 from blocks.trust import trusted_certificates
 
@@ -80,7 +81,8 @@ class SandboxPlatform(Platform):
             with httpx.Client(
                 headers=headers, timeout=self.timeout, verify=trusted_certificates(), trust_env=False
             ) as client:
-                answer = client.request(method, address, **content)
+                longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
+                answer = ask_when_allowed(lambda: client.request(method, address, **content), longest)
         except httpx.TimeoutException:
             raise Unreachable(f"{self._named} did not answer within {self.timeout:g} s.", _LOOK) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,0 +1,39 @@
+"""Waiting where a vendor says "not now, ask again in so many seconds" (status 429, RFC 9110 and RFC 6585)."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+LONGEST_SECONDS = 60.0
+"""Waited for one look, all in all. Who asks for more is as good as away."""
+LONGEST_FOR_A_CHANGE_SECONDS = 3.0
+"""What changes something is allowed by the fence before it is sent, and has to come soon after that."""
+LEAST_SECONDS = 0.5
+"""Between two calls, also where a vendor says 0, or a date that is over by our clock."""
+
+
+def ask_when_allowed(ask: Callable[[], httpx.Response], longest: float = LONGEST_SECONDS) -> httpx.Response:
+    """The answer to a call that was carried out, or the last 429: it names no time, or one too far off."""
+    deadline = time.monotonic() + longest
+    while True:
+        answer = ask()
+        seconds = read_retry_after(answer)
+        if seconds is None or time.monotonic() + seconds > deadline:
+            return answer
+        time.sleep(max(seconds, LEAST_SECONDS))
+
+
+def read_retry_after(answer: httpx.Response) -> float | None:
+    """Seconds until the call may be repeated; None where it was not put off, or nobody says for how long."""
+    if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+        return None
+    told = answer.headers.get("Retry-After", "")
+    if told.isascii() and told.isdigit():
+        return float(told)
+    try:
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
