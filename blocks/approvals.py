@@ -10,8 +10,10 @@ from blocks.approval_policy import APPROVER_NAME, Policy
 from blocks.freeze import Freeze, describe_freeze
 from blocks.part import Part
 
-NEVER_ASKED = frozenset({"recover", "back-up-database", "verify-backup", "import-dump", "backups-due", "health-check"})
-"""They make and prove backups, look, or put back what an approved run left behind."""
+NEVER_ASKED = frozenset(
+    {"recover", "back-up-database", "verify-backup", "import-dump", "backups-due", "dr-drill", "health-check"}
+)
+"""They make and prove backups, drill beside what is live, look, or put back what an approved run left behind."""
 
 NOT_ASKED_UNLESS_NAMED = frozenset({"roll-back-deploy"})
 """A policy for everything is not meant for the one that brings visitors back to what worked."""

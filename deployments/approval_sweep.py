@@ -4,13 +4,17 @@ Its time may be over, somebody may have ended it in Prefect, or a decision was m
 """
 
 import logging
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from blocks.errors import BackstopError
+from blocks.ledger import trail
 from blocks.ledger.approval_requests import Request, State, end_unapproved, read_all_pending
 from blocks.ledger.connection import Connection, has_session
 from deployments.prefect_api import FINAL, PrefectApi
+from deployments.stack.refused_answers import FOLDER, take_refusals
 
 _BEGINS_WITHIN = timedelta(minutes=1)
 """A run that Prefect calls running has connected to the ledger by then."""
@@ -21,11 +25,25 @@ log = logging.getLogger("supervisor")
 def tend_approvals(connection: Connection, api: PrefectApi, now: datetime | None = None) -> None:
     """Look once at every run that waits; one that cannot be looked at keeps nobody from the others."""
     now = now or datetime.now(UTC)
+    _record_refusals(connection)
     for request in read_all_pending(connection):
         try:
             _tend(connection, api, request, now)
         except BackstopError as error:
             log.warning("Run %s of %s waits unattended: %s", request.run_id, request.environment, error)
+
+
+def _record_refusals(connection: Connection) -> None:
+    """Those of runs that the ledger knows; other runs wait for nobody."""
+    state = os.environ.get("BACKSTOP_STATE")
+    for run_id, times in take_refusals(Path(state) / FOLDER) if state else ():
+        run = connection.execute("SELECT environment FROM run WHERE id = %s", [run_id]).fetchone()
+        if run:
+            environment = str(run["environment"])
+            detail = {"times": times, "why": "Prefect's server refused what was sent; it came to no flow."}
+            trail.append(
+                connection, "resume refused", run_id=run_id, environment=environment, actor="unknown", detail=detail
+            )
 
 
 def _tend(connection: Connection, api: PrefectApi, request: Request, now: datetime) -> None:

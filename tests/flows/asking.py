@@ -72,6 +72,11 @@ class Waiting:
     def refusals(self) -> list[str]:
         return [str(detail["why"]) for detail in self.records.events(self.id, "answer refused")]
 
+    @property
+    def refused_by_prefect(self) -> int:
+        """By the trail: how many answers came to no flow."""
+        return sum(int(detail["times"]) for detail in self.records.events(self.id, "resume refused"))
+
     def set_state(self, kind: str, force: bool = True) -> str:
         wanted = {"state": {"type": kind}, "force": force}
         return str(self.api.post(f"/flow_runs/{self.id}/set_state", json=wanted).raise_for_status().json()["status"])

@@ -19,7 +19,6 @@ from tests.flows.asking import WAITS, Waiting, agree, begin, decide
 from tests.flows.interface import Interface
 from tests.flows.people import People, Person
 from tests.flows.production import Production
-from tests.prefect_server import prefect_api
 from tests.running_stack import RunningStack
 
 ASKED, ASKED_TWICE = "shop-asked", "shop-asked-twice"
@@ -39,12 +38,6 @@ Begin = Callable[..., Waiting]
 
 def jinja(template: str) -> dict[str, str]:
     return {"__prefect_kind": "jinja", "template": template}
-
-
-@pytest.fixture(scope="module")
-def api(shared_stack: RunningStack) -> Iterator[httpx.Client]:
-    with prefect_api(shared_stack) as api:
-        yield api
 
 
 @pytest.fixture
@@ -97,6 +90,7 @@ def test_what_the_server_itself_refuses_begins_nothing(waiting: Begin, ada: Pers
     ]
     for run_input in inputs:
         assert run.resume(run_input)["status"] == "REJECT", run_input
+    eventually(lambda: run.refused_by_prefect == len(inputs), WAITS)
     assert run.form == form
     assert run.count("run continued") == 0
 

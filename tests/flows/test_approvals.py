@@ -1,7 +1,6 @@
 """Nothing happens before the people whom the environment names have agreed to this very plan."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,17 +15,10 @@ from tests.flows.people import People, Person
 from tests.flows.production import Production
 from tests.flows.receiver import Receiver
 from tests.flows.records import Records
-from tests.prefect_server import prefect_api
 from tests.running_stack import RunningStack
 
 ASKED, ASKED_TWICE, ASKED_SHORTLY = "shop-asked", "shop-asked-twice", "shop-asked-shortly"
 REASON = "the shop is down and nobody else is awake"
-
-
-@pytest.fixture(scope="module")
-def api(shared_stack: RunningStack) -> Iterator[httpx.Client]:
-    with prefect_api(shared_stack) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,17 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
+from tests.flows.asking import agree, begin
 from tests.flows.interface import Interface
 from tests.flows.migrations import ENVIRONMENT, Migrations, clone_for, write_environment
+from tests.flows.people import People
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import Runner, running_procedures
 from tests.flows.shop_database import NAME, ShopDatabase
@@ -292,6 +296,37 @@ def test_what_somebody_migrates_during_the_rehearsal_is_refused(
     result = runner.result()
     assert result["ending"] == "Refused", result["message"]
     assert "somebody has migrated it" in result["message"]
+
+
+@pytest.fixture
+def people_are_asked(stack: RunningStack, migrations: Migrations, tmp_path: Path) -> Iterator[None]:
+    asked = {"procedures": {"migrate-with-backup": {"needed": 1}}}
+    stack.run("apply", str(write_environment(tmp_path, migrations, approvals=asked)))
+    yield
+    stack.run("apply", str(write_environment(tmp_path, migrations)))
+
+
+@pytest.mark.usefixtures("people_are_asked")
+def test_when_what_is_pending_changes_while_people_are_asked_they_are_asked_again(
+    shop: ShopDatabase, migrations: Migrations, records: Records, api: httpx.Client, people: People
+) -> None:
+    version, first, second = "v9.1.0", people.enrol(), people.enrol()
+    migrations.tag(version, migrations.commit("other", "CREATE TABLE other (id int PRIMARY KEY);"))
+    run = begin(shop.stack, api, ENVIRONMENT, "migrate-with-backup", version=version)
+    form = run.wait_for_form()
+    migrations.tag(version, migrations.commit("place", ADD, DROP))
+    agree(shop.stack, run, first)
+    run.wait_for_form(after=form)
+    (changed,) = records.events(run.id, "plan changed")
+    assert any("001_other" in told and "001_place" in told for told in changed["differences"]), changed
+    assert (records.effects(run.id), "place" in columns(shop)) == ([], False)
+
+    agree(shop.stack, run, second)
+    ending, message = run.ending()
+    assert ending == "Done", message
+    assert "place" in columns(shop)
+    assert [one["approver"] for one in records.report(ENVIRONMENT, run.id)["approval"]] == [second.name]
+    records.assert_settled(ENVIRONMENT)
 
 
 def test_with_the_store_away_nothing_is_changed(
