@@ -84,6 +84,7 @@ def practices(
         "deploy of a broken release": lambda: practice.deploy_of_a_broken_release(production, log),
         "roll-back-deploy": lambda: practice.roll_back_deploy(production, log),
         "back-up-database": lambda: practice.back_up_database(shop),
+        "verify-backup": lambda: practice.verify_backup(shop, backup()),
         "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
     }

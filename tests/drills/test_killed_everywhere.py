@@ -14,8 +14,8 @@ from tests.drills.tally import Tally
 
 SOME = 3
 PROCEDURES = [
-    *("deploy", "deploy of a broken release", "roll-back-deploy", "back-up-database", "restore-and-verify"),
-    "restore-table",
+    *("deploy", "deploy of a broken release", "roll-back-deploy", "back-up-database", "verify-backup"),
+    *("restore-and-verify", "restore-table"),
 ]
 STOPPED = ["deploy", "restore-table"]
 

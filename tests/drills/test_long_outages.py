@@ -19,6 +19,7 @@ from tests.flows.bucket import write_environment
 from tests.flows.production import Production
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import running_procedures
+from tests.flows.underway import begin_deploy
 from tests.running_stack import RunningStack
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(400)]
@@ -31,10 +32,9 @@ AWAY_SECONDS = 120
 def test_the_way_back_outlasts_a_platform_that_is_away(
     stack: RunningStack, production: Production, records: Records, how: str
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(ENVIRONMENT)
+    before = production.traffic()
     with outside_of(stack) as outside, running_procedures(stack, **outside.variables) as own:
-        own.begin("deploy", ENVIRONMENT, version=NEW)
-        records.wait_until_watching(ENVIRONMENT, newest)
+        begin_deploy(own, records, ENVIRONMENT, NEW)
         away(outside.platform, how)
         ended = own.result()
 
@@ -47,10 +47,9 @@ def test_the_way_back_outlasts_a_platform_that_is_away(
 def test_a_front_door_that_hangs_does_not_keep_the_traffic_from_going_back(
     stack: RunningStack, production: Production, records: Records
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(ENVIRONMENT)
+    before = production.traffic()
     with outside_of(stack) as outside, running_procedures(stack, **outside.variables) as own:
-        own.begin("deploy", ENVIRONMENT, version=NEW)
-        records.wait_until_watching(ENVIRONMENT, newest)
+        begin_deploy(own, records, ENVIRONMENT, NEW)
         outside.front_door.hang()
         ended = own.result()
 
@@ -65,10 +64,9 @@ def test_a_deploy_whose_database_server_is_restarted_ends_well(
     stack: RunningStack, production: Production, records: Records, ended_by: signal.Signals
 ) -> None:
     """The ledger's, Prefect's and the sample service's at once."""
-    before, newest = production.traffic(), records.newest_run(ENVIRONMENT)
+    before = production.traffic()
     with running_procedures(stack) as own:
-        own.begin("deploy", ENVIRONMENT, version=NEW)
-        run_id = records.wait_until_watching(ENVIRONMENT, newest)
+        run_id = begin_deploy(own, records, ENVIRONMENT, NEW)
         restart_database_server(stack, ended_by)
         run = records.wait_for_ending(run_id)
 

@@ -10,6 +10,7 @@ from tests.drills.killing import Drill
 from tests.drills.ledger_proxy import Moment
 
 SHIFTED = Moment("after", what="effect done shift traffic")
+STARTING = Moment("before", what="effect intended start release")
 
 
 @pytest.fixture
@@ -36,5 +37,12 @@ def test_an_undo_that_was_carried_out_twice_is_seen(drill: Drill, practices: Pra
 @pytest.mark.usefixtures("mutant")
 @pytest.mark.parametrize("mutant", ["ignores_the_fence"], indirect=True)
 def test_a_run_that_goes_on_after_it_was_taken_over_is_seen(drill: Drill, practices: Practices) -> None:
+    with pytest.raises(AssertionError, match="not as before"):
+        drill.stop(practices["deploy"](), STARTING)
+
+
+@pytest.mark.usefixtures("mutant")
+@pytest.mark.parametrize("mutant", ["overwrites_its_ending"], indirect=True)
+def test_a_second_ending_is_seen(drill: Drill, practices: Practices) -> None:
     with pytest.raises(AssertionError, match="2 endings"):
-        drill.stop(practices["deploy"](), Moment("before", what="effect intended start release"))
+        drill.stop(practices["deploy"](), STARTING)

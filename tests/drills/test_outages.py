@@ -18,6 +18,7 @@ from tests.flows.production import GOOD, Production
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import Runner, running_procedures
 from tests.flows.shop_database import ENVIRONMENT as STAGING
+from tests.flows.underway import begin_deploy
 from tests.running_stack import RunningStack
 
 QUICK, SLOW = "shop-quick", "shop-slow"
@@ -103,9 +104,8 @@ def test_a_release_that_was_started_without_an_answer_is_found_and_stopped(
 def test_the_way_back_waits_for_a_platform_that_is_away(
     runner: Runner, outside: Outside, production: Production, records: Records
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(QUICK)
-    runner.begin("deploy", QUICK, version=NEW)
-    records.wait_until_watching(QUICK, newest)
+    before = production.traffic()
+    begin_deploy(runner, records, QUICK, NEW)
     outside.platform.refuse()
     eventually(lambda: outside.platform.turned_away >= 7, RUN_SECONDS)
     assert production.traffic() != before
@@ -121,9 +121,8 @@ def test_the_way_back_waits_for_a_platform_that_is_away(
 def test_a_front_door_that_is_away_is_told_and_the_traffic_is_back_all_the_same(
     runner: Runner, outside: Outside, production: Production, records: Records
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(QUICK)
-    runner.begin("deploy", QUICK, version=NEW)
-    records.wait_until_watching(QUICK, newest)
+    before = production.traffic()
+    begin_deploy(runner, records, QUICK, NEW)
     outside.front_door.refuse()
     ended = runner.result()
 
@@ -136,9 +135,8 @@ def test_a_front_door_that_is_away_is_told_and_the_traffic_is_back_all_the_same(
 def test_a_release_that_stands_still_under_traffic_loses_it(
     runner: Runner, outside: Outside, production: Production, records: Records
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(SLOW)
-    runner.begin("deploy", SLOW, version=NEW)
-    records.wait_until_watching(SLOW, newest)
+    before = production.traffic()
+    begin_deploy(runner, records, SLOW, NEW)
     release = process_listening(production.newest(NEW).url)
     release.suspend()
     ended = runner.result()
@@ -176,10 +174,9 @@ def test_prefect_killed_under_a_bad_release_keeps_nobody_from_putting_it_back(
 def test_a_process_that_was_stopped_is_taken_over_and_does_nothing_more(
     stack: RunningStack, production: Production, records: Records
 ) -> None:
-    before, newest = production.traffic(), records.newest_run(SLOW)
+    before = production.traffic()
     with running_procedures(stack) as own:
-        own.begin("deploy", SLOW, version=NEW)
-        run_id = records.wait_until_watching(SLOW, newest)
+        run_id = begin_deploy(own, records, SLOW, NEW)
         os.kill(own.process.pid, signal.SIGSTOP)
         assert production.traffic() != before
         make_silent(stack, SLOW)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.flows.interface import Interface
 from tests.flows.records import RUN_SECONDS, Records
+from tests.flows.runner import Runner
 from tests.running_stack import RunningStack
 
 
@@ -43,3 +44,10 @@ def deploy_under_way(
             if newest != before and not records.run(newest)["ending"]:
                 interface.cancel(newest)
                 records.wait_for_ending(newest)
+
+
+def begin_deploy(runner: Runner, records: Records, environment: str, version: str) -> str:
+    """Its id, once it watches its first step."""
+    before = records.newest_run(environment)
+    runner.begin("deploy", environment, version=version)
+    return records.wait_until_watching(environment, before)

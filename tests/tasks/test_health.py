@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,6 +21,7 @@ from blocks.service import Service, SmokeStep
 from blocks.sources.git_repository import GitRepository
 from tasks.health import Check, check_health, verify_release, verify_service
 from tests.deployments.shop.processes import Postgres, free_port, running_redis
+from tests.drills.fault_proxy import FaultProxy
 from tests.tasks.small_service import Respond, SmallService, after, drip, hang, status
 
 TIMEOUT = 0.5
@@ -162,6 +164,34 @@ def test_a_part_that_does_not_answer(
     failed = only_failure(look(describe(service.url), **parts))
     assert failed.name in ("database", "redis")
     assert "secret-word" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "told"),
+    [
+        (lambda proxy: proxy.refuse(), "ConnectionError"),
+        (lambda proxy: proxy.hang(), "TimeoutError"),
+        (lambda proxy: proxy.cut(after_bytes=3), "ConnectionError"),
+        (lambda proxy: proxy.answer_late(60), "TimeoutError"),
+    ],
+    ids=["refuses", "hangs", "is cut off", "is late"],
+)
+def test_a_redis_behind_a_bad_connection_is_told_and_well_again_after_it(
+    service: SmallService,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[FaultProxy], None],
+    told: str,
+) -> None:
+    with running_redis(tmp_path) as url, FaultProxy(urlsplit(url).port or 0) as proxy:
+        monkeypatch.setenv("PART_URL", f"redis://127.0.0.1:{proxy.port}/0")
+        cache = RedisCache(url="${PART_URL}", timeout=TIMEOUT)
+        break_it(proxy)
+        failed = only_failure(look(describe(service.url), cache=cache))
+        proxy.mend()
+        mended = look(describe(service.url), cache=cache)
+    assert (failed.name, told in failed.detail) == ("redis", True), failed
+    assert all(check.passed for check in mended)
 
 
 def test_a_login_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
