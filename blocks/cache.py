@@ -15,7 +15,7 @@ class RedisCache(Part):
     _description = "The application's Redis."
 
     url: Secret = Field(description="Reference to its connection URL.")
-    timeout: float = Field(default=5, gt=0, le=60, description="Seconds that connecting and asking may take.")
+    timeout: float = Field(default=5, gt=0, le=60, description="Seconds that connecting, and each answer, may take.")
 
     def ping(self) -> None:
         """Raises Unreachable; the URL is never in the message."""

@@ -11,6 +11,7 @@ from blocks.approvals import Approvals
 from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
+from blocks.drills import Drills
 from blocks.errors import BadParameter
 from blocks.limits import Limits
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
@@ -56,6 +57,7 @@ class Environment(Part):
         default=None, description="How the database's schema is brought from release to release."
     )
     trial: Trial | None = Field(default=None, description="How a release is tried on a copy of the database.")
+    drills: Drills | None = Field(default=None, description="How recovery is drilled.")
     cache: RedisCache | None = Field(default=None, description="The application's Redis.")
 
 

@@ -40,6 +40,12 @@ def resolve(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def secrets_in(text: str) -> list[str]:
+    """What the text resolves to, and the value of each of its references alone; empty where it has none."""
+    references = [text] if text.startswith("file:/") else [match[0] for match in _VARIABLE.finditer(text)]
+    return [resolve(one) for one in dict.fromkeys([*references, text])] if references else []
+
+
 def _read_file(reference: str) -> str:
     try:
         value = Path(reference.removeprefix("file:")).read_text().strip()

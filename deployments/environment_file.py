@@ -11,6 +11,7 @@ from blocks.approvals import Approvals
 from blocks.backups import Backups
 from blocks.cache import RedisCache
 from blocks.database import PostgresDatabase
+from blocks.drills import Drills
 from blocks.environment import NAME, Environment
 from blocks.errors import Refused
 from blocks.limits import Limits
@@ -50,6 +51,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
         "sql": SqlFolder,
     },
     "trial": {"": Trial},
+    "drills": {"": Drills},
     "cache": {"": RedisCache},
 }
 """Part → its `type` in the file → block. A part of one kind needs no type."""

@@ -11,6 +11,7 @@ from blocks.ledger.connection import Connection, connect
 from blocks.ledger.fence import read_holder
 from blocks.reference import resolve
 from blocks.trust import trusted_certificates
+from deployments.drill_standing import read_drill_standing
 from deployments.prefect_api import PrefectApi
 
 _SECONDS = 2
@@ -30,6 +31,10 @@ class Standing(BaseModel):
     """The newest one and the newest proof, as the trail has them; empty where none are kept."""
     broken: list[str]
     """Objectives that are not kept."""
+    drills: str
+    """The last recovery drill that kept its objectives; `never` where none has."""
+    not_ready: list[str]
+    """Why recovery cannot be relied upon; until a drill passes."""
 
 
 def read_standings() -> list[Standing]:
@@ -48,6 +53,7 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         [name],
     ).fetchone()
     backups, broken = _read_backups(connection, name, document["data"])
+    drilled = read_drill_standing(connection, name, document["data"])
     return Standing(
         environment=name,
         release=_read_release(document["data"]["service"]),
@@ -57,7 +63,9 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         needs_a_human=_undos(connection, name, "failed"),
         last_run=f"{last['procedure']}: {last['ending']}, {last['started_at']:%Y-%m-%d %H:%M:%S %Z}" if last else "",
         backups=backups,
-        broken=broken,
+        broken=[*broken, *drilled.overdue],
+        drills=drilled.drills,
+        not_ready=drilled.not_ready,
     )
 
 

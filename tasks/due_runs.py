@@ -47,28 +47,25 @@ def start_what_is_due(environment: Environment, now: datetime) -> dict[str, str]
 
 
 def _start_backup(name: str, due: Due) -> list[str]:
-    if not due.backup or _is_held(f"{name}/backups"):
+    if not due.backup or is_held(f"{name}/backups"):
         return []
-    _start("back-up-database", environment=name)
+    start("back-up-database", environment=name, requested_by=REQUESTED_BY)
     return ["back-up-database"]
 
 
 def _start_proof(name: str, due: Due) -> list[str]:
-    if not due.proof or _is_held(f"{name}/proofs"):
+    if not due.proof or is_held(f"{name}/proofs"):
         return []
-    _start("verify-backup", environment=name, backup=due.proof)
+    start("verify-backup", environment=name, backup=due.proof, requested_by=REQUESTED_BY)
     return ["verify-backup"]
 
 
-def _start(procedure: str, **parameters: Any) -> None:
-    run_deployment(
-        f"{procedure}/{procedure}",
-        parameters={**parameters, "requested_by": REQUESTED_BY},
-        timeout=0,
-        as_subflow=False,
-    )
+def start(procedure: str, **parameters: Any) -> None:
+    """A run of its own, which nobody waits for."""
+    run_deployment(f"{procedure}/{procedure}", parameters=parameters, timeout=0, as_subflow=False)
 
 
-def _is_held(name: str) -> bool:
+def is_held(name: str) -> bool:
+    """Whether a run holds that environment, or that aspect of one, as `shop-production/backups`."""
     with connect(REQUESTED_BY) as connection:
         return read_holder(connection, name) is not None

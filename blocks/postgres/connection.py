@@ -37,11 +37,12 @@ def read_conninfo(url: str) -> dict[str, str]:
     try:
         parts = urlsplit(url)
         if parts.scheme.startswith("postgresql+"):  # SQLAlchemy's: the driver belongs to it, not to the server
+            url = f"postgresql{url[len(parts.scheme) :]}"
             parts = parts._replace(scheme="postgresql")
-            url = urlunsplit(parts)
         if parts.scheme in ("postgres", "postgresql") and parts.query:
             query = [(name, value) for name, value in parse_qsl(parts.query) if name not in NOT_OF_LIBPQ]
-            url = urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))  # libpq takes + for a plus
+            # Not urlunsplit, which takes the slashes from a URL without a host. libpq takes + for a plus.
+            url = f"{url.partition('?')[0]}?{urlencode(query, quote_via=quote)}"
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except (psycopg.Error, ValueError):
         raise Refused("A database URL cannot be understood.", "Look at its reference. Nothing was changed.") from None
@@ -67,7 +68,7 @@ def as_role(url: str, role: str) -> str:
     if not parts.netloc and not parts.scheme:
         return make_conninfo("", **{**conninfo, "options": options})
     query = [(name, value) for name, value in parse_qsl(parts.query) if name != "options"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("options", options)], quote_via=quote)))
+    return f"{url.partition('?')[0]}?{urlencode([*query, ('options', options)], quote_via=quote)}"
 
 
 def says_pooled(url: str) -> bool:

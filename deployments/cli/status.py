@@ -11,8 +11,8 @@ from deployments.surroundings import use_stack_if_none
 
 HELP = (
     "Show the parts of the embedded stack, and how every environment stands: its release, who holds it, what is "
-    "armed, which objectives are broken, what needs a human. Exits with 1 when a part does not run, with 4 when an "
-    "environment needs a human."
+    "armed, which objectives are broken, whether its last recovery drill passed, what needs a human. Exits with 1 "
+    "when a part does not run, with 4 when an environment needs a human."
 )
 
 
@@ -59,8 +59,10 @@ def _show(components: list[ComponentStatus], standings: list[Standing], trouble:
         print(f"{'':<16} held by    {standing.held_by or 'nobody'}")
         if standing.backups:
             print(f"{'':<16} backups    {standing.backups}")
+        print(f"{'':<16} drills     {standing.drills}")
         lines = (
             ("broken", standing.broken),
+            ("not ready", standing.not_ready),
             ("waits", standing.waits),
             ("armed", standing.armed),
             ("HUMAN", standing.needs_a_human),

@@ -8,6 +8,7 @@ BENCHMARKS = {
     "orchestration": "what a deploy by a flow costs beside one by a script (3 minutes)",
     "backups": "backup, proof and restore of a gigabyte beside the runbooks' commands (15 minutes)",
     "migration": "a migration with rehearsal and backup beside the bare command, and what visitors notice (3 minutes)",
+    "drills": "a recovery drill of a gigabyte beside the runbook's commands, phase by phase (6 minutes)",
     "recovery": "how long a run that was killed stays unrecovered (4 minutes)",
     "rollback": "how long a bad release keeps its traffic, on a real stack (8 minutes)",
 }

@@ -6,7 +6,7 @@ import psutil
 
 from tests.running_stack import RunningStack
 
-ORCHESTRATION = ("server", "worker", "supervisor", "postgres")
+ORCHESTRATION = ("server", "run-starter", "worker", "supervisor", "postgres")
 """The parts that work for a flow and not for a script."""
 
 

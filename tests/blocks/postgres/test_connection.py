@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from blocks.errors import Refused, Unreachable
-from blocks.postgres.connection import connect, libpq_environment, read_conninfo
+from blocks.postgres.connection import as_role, connect, libpq_environment, read_conninfo
 from blocks.postgres.programs import Programs
 from tests.deployments.shop.processes import Postgres, free_port
 
@@ -56,6 +56,14 @@ def test_what_cannot_be_understood_is_refused_and_not_quoted(bad: str) -> None:
     with pytest.raises(Refused) as refused:
         read_conninfo(bad)
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_url_that_names_a_socket_and_no_host_leads_there(scheme: str) -> None:
+    url = f"{scheme}:///shop?host=/run/postgresql&schema=app"
+    assert read_conninfo(url) == {"dbname": "shop", "host": "/run/postgresql"}
+    acting = read_conninfo(as_role(f"{scheme}:///shop?host=/run/postgresql", "owner"))
+    assert acting == {"dbname": "shop", "host": "/run/postgresql", "options": "-c role=owner"}
 
 
 def test_a_transaction_pooler_is_refused(url: str) -> None:
