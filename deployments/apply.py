@@ -56,16 +56,16 @@ def apply_deployments(check: bool) -> list[str]:
     """Create or update every deployment of prefect.yaml, its `environment` one of those that exist."""
     with get_client(sync_client=True) as client:
         names = read_environment_names(client)
-        with_backups = [name for name in names if _keeps_backups(name)]
+        environments = [found for found in map(_saved, names) if found]
         described = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
         differences = []
         for one in described:
-            differences += _apply_deployment(client, one, names, with_backups, check)
+            differences += _apply_deployment(client, one, names, environments, check)
     return differences
 
 
 def _apply_deployment(
-    client: SyncPrefectClient, one: dict[str, Any], names: list[str], with_backups: list[str], check: bool
+    client: SyncPrefectClient, one: dict[str, Any], names: list[str], environments: list[Environment], check: bool
 ) -> list[str]:
     module, attribute = one["entrypoint"].rsplit(".", 1)
     flow: Flow[..., Any] = getattr(import_module(module), attribute)
@@ -84,7 +84,9 @@ def _apply_deployment(
         "pull_steps": [],  # `prefect deploy` would have every run work in the folder that it was typed in
     }
     title = f"deployment {flow.name}/{one['name']}"
-    schedules = _schedules(one, with_backups if "environment" in schema["properties"] else [""])
+    described = one.get("schedules", [])
+    occasions = _occasions(one["name"], environments) if "environment" in schema["properties"] else [{}]
+    schedules = [_schedule(schedule, occasion) for schedule in described for occasion in occasions]
     try:
         found = client.read_deployment_by_name(f"{flow.name}/{one['name']}")
         differences = [f"{title}: {field}" for field, value in wanted.items() if getattr(found, field) != value]
@@ -105,28 +107,29 @@ def _apply_deployment(
     return differences
 
 
-def _schedules(one: dict[str, Any], environments: list[str]) -> list[DeploymentScheduleCreate]:
-    """Those of prefect.yaml, each of them once for every one of `environments`; the empty name is none."""
-    active = os.environ.get("BACKSTOP_SCHEDULES") != "paused"
-    return [
-        DeploymentScheduleCreate(
-            slug=f"{described['slug']}-{environment}" if environment else described["slug"],
-            schedule=CronSchedule(cron=described["cron"], timezone=described["timezone"]),
-            parameters={**described.get("parameters", {}), **({"environment": environment} if environment else {})},
-            active=active,
-        )
-        for described in one.get("schedules", [])
-        for environment in environments
-    ]
+def _occasions(procedure: str, environments: list[Environment]) -> list[dict[str, str]]:
+    """For which environments a procedure is scheduled, and what such a schedule has of its own.
+
+    Drills begin by the clock of the environment's people; all others by the one that prefect.yaml names.
+    """
+    if procedure == "dr-drill":
+        drilled = [(found.environment, found.drills) for found in environments if found.drills]
+        return [{"environment": name, "timezone": drills.time_zone} for name, drills in drilled]
+    return [{"environment": found.environment} for found in environments if found.store and found.database]
+
+
+def _schedule(described: dict[str, Any], occasion: dict[str, str]) -> DeploymentScheduleCreate:
+    schedule, environment = {**described, **occasion}, occasion.get("environment")
+    return DeploymentScheduleCreate(
+        slug=f"{schedule['slug']}-{environment}" if environment else schedule["slug"],
+        schedule=CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]),
+        parameters={**schedule.get("parameters", {}), **({"environment": environment} if environment else {})},
+        active=os.environ.get("BACKSTOP_SCHEDULES") != "paused",
+    )
 
 
 def _as_told(schedule: DeploymentSchedule | DeploymentScheduleCreate) -> str:
     return f"{schedule.slug} {schedule.schedule} {sorted(schedule.parameters.items())}"
-
-
-def _keeps_backups(name: str) -> bool:
-    environment = _saved(name)
-    return environment is not None and environment.store is not None and environment.database is not None
 
 
 def _saved(name: str) -> Environment | None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from blocks.approvals import Rule
 from blocks.backups import Assertion
+from blocks.drills import Objective
 from blocks.freeze import Freeze
 from blocks.service import Signature, SmokeStep
 from deployments.cli import COMMANDS
@@ -30,6 +31,7 @@ INNER = {
     "A freeze": Freeze,
     "A rule": Rule,
     "An assertion": Assertion,
+    "A drill's objective": Objective,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {

@@ -8,7 +8,7 @@ from deployments.stack.cache import cache
 from deployments.stack.component import Component
 from deployments.stack.layout import Layout
 from deployments.stack.postgres import postgres
-from deployments.stack.prefect_parts import prefect_server, supervisor, worker
+from deployments.stack.prefect_parts import prefect_server, run_starter, supervisor, worker
 from deployments.stack.shop import REPOSITORY, sandbox, visitors
 
 
@@ -17,6 +17,7 @@ def describe_components(layout: Layout, say: Callable[[str, str], None]) -> list
     parts = [
         postgres(layout, partial(say, "postgres")),
         prefect_server(layout),
+        run_starter(layout),
         worker(layout),
         supervisor(layout),
     ]

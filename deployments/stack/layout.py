@@ -10,9 +10,12 @@ from deployments.stack.state import State
 ENVIRONMENTS = ("staging", "production")
 _REDIS_NUMBER = {"staging": 0, "production": 1}
 
-NAMES = ("postgres", "redis", "server", "worker", "supervisor", "shop-staging", "shop-production", "visitors")
+NAMES = (
+    *("postgres", "redis", "server", "run-starter", "worker", "supervisor"),
+    *("shop-staging", "shop-production", "visitors"),
+)
 """The parts, in the order of starting; they end in the reverse one."""
-NAMES_WITHOUT_SAMPLE = ("postgres", "server", "worker", "supervisor")
+NAMES_WITHOUT_SAMPLE = ("postgres", "server", "run-starter", "worker", "supervisor")
 
 PORT_OWNERS = {
     "postgres": "postgres",

@@ -8,8 +8,10 @@ from pathlib import Path
 import httpx
 
 from blocks.trust import trusted_certificates
+from deployments.begin_run import ADDRESS
 from deployments.stack.component import Component
 from deployments.stack.layout import Layout
+from deployments.stack.refused_answers import FOLDER as REFUSED_ANSWERS
 from deployments.stack.surroundings import client_environment, describe_surroundings
 
 WORK_POOL = "backstop"
@@ -30,11 +32,26 @@ def prefect_server(layout: Layout) -> Component:
     port = layout.ports["server"]
     return Component(
         name="server",
-        argv=(sys.executable, "-m", "deployments.stack.serve_prefect", "--port", str(port)),
+        argv=(
+            *(sys.executable, "-m", "deployments.stack.serve_prefect", "--port", str(port)),
+            *("--refused-answers", str(layout.state.subfolder(REFUSED_ANSWERS))),
+        ),
         environment=settings,
         needs=("postgres",),
         is_ready=lambda began: _is_healthy(layout),
         address=layout.interface_url,
+    )
+
+
+def run_starter(layout: Layout) -> Component:
+    socket = layout.state.folder / ADDRESS
+    return Component(
+        name="run-starter",
+        argv=(sys.executable, "-m", "deployments.run_starter"),
+        environment=describe_surroundings(layout),
+        inherits=True,
+        is_ready=lambda began: socket.exists() and socket.stat().st_mtime > began,
+        address="has every procedure imported",
     )
 
 

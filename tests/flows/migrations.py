@@ -33,6 +33,10 @@ class Migrations:
         self._git("commit", "--quiet", f"--message={name}")
         return self._git("rev-parse", "HEAD").strip()
 
+    def tag(self, version: str, commit: str) -> None:
+        """Also one that stands elsewhere."""
+        self._git("tag", "--force", version, commit)
+
     def _git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.repository), *AUTHOR, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
@@ -45,7 +49,8 @@ def clone_for(stack: RunningStack, folder: Path) -> Migrations:
     return Migrations(repository)
 
 
-def write_environment(folder: Path, migrations: Migrations) -> Path:
+def write_environment(folder: Path, migrations: Migrations, **others: object) -> Path:
+    """`others`: parts beside those that migrating needs."""
     content = yaml.safe_load(STAGING.read_text())
     content["environment"] = ENVIRONMENT
     content["source"] = {"type": "git", "folder": str(migrations.repository)}
@@ -56,6 +61,7 @@ def write_environment(folder: Path, migrations: Migrations) -> Path:
         "lock_seconds": 0.5,
         "lock_attempts": 2,
     }
+    content |= others
     path = folder / f"{ENVIRONMENT}.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

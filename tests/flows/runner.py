@@ -47,7 +47,7 @@ class Runner:
         """Of what was begun; it comes to its end by the limits of the procedure itself."""
         assert self.process.stdout
         result = dict(json.loads(self.process.stdout.readline()))
-        return {**result, "exit_code": EXIT_CODES[result["ending"]]}
+        return {**result, "exit_code": EXIT_CODES.get(result["ending"])}  # none yet for what is left to recover
 
     def close(self) -> None:
         self.process.kill()

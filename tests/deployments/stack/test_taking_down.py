@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from deployments.stack.component import Component
+from deployments.stack.layout import NAMES_WITHOUT_SAMPLE
 from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.processes import WaitingProcess, end, is_alive
 from deployments.stack.record import Launched
@@ -112,7 +113,7 @@ def test_purge_leaves_no_data(tmp_path: Path) -> None:
     stack = RunningStack(tmp_path / "state")
     try:
         stack.run("up", "--bare")
-        assert set(stack.components) == {"postgres", "server", "worker", "supervisor"}
+        assert set(stack.components) == set(NAMES_WITHOUT_SAMPLE)
         data = PostgresHome(stack.state).folder
         assert data.is_dir()
     finally:
