@@ -1,4 +1,4 @@
-"""After deploys good, bad and refused, a backup and its proof, no secret stands anywhere but where it must."""
+"""After deploys good, bad and refused, a backup, its proof and a drill, no secret stands anywhere but where it must."""
 
 import stat
 import subprocess
@@ -34,7 +34,7 @@ REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING", "_IDENTITY")
 
 @pytest.fixture(scope="module")
 def command_lines(shared_stack: RunningStack) -> set[str]:
-    """Seven runs have ended; the command line of every process that was seen meanwhile.
+    """Eight runs have ended; the command line of every process that was seen meanwhile.
 
     Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
     """
@@ -47,6 +47,7 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
             ("health-check", {}, "Done"),
             ("back-up-database", {}, "Done"),
             ("verify-backup", {}, "Done"),
+            ("dr-drill", {}, "Done"),
         ):
             run = shared_stack.run_as_ci(procedure, "shop-staging", **parameters)
             assert run["ending"] == ending, run
@@ -104,6 +105,7 @@ def test_what_is_searched_are_the_logs_results_and_reports_of_these_runs(
     assert (folder / "logs" / "postgres.log").stat().st_size > 0
     assert list((folder / "evidence" / "reports" / "shop-staging").glob("*.json"))
     assert list((folder / "backups" / "shop-staging").glob("*/proofs/*-full.json"))
+    assert list((folder / "backups" / "shop-staging" / "drills").glob("*.html"))
     assert list((folder / "prefect").iterdir())
 
 

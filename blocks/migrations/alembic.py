@@ -21,6 +21,7 @@ from blocks.migrations.interface import (
 from blocks.migrations.program import LOOK_SECONDS, Answer
 
 _STEP = re.compile(r"^-- Running upgrade .*?-> (\S+)$", re.MULTILINE)
+_UNKNOWN = re.compile(r"Can't locate revision identified by '([^']+)'")
 _IN_FILE = re.compile(r'File "([^"]+)", line \d+, in (?:upgrade|downgrade)\b')
 
 
@@ -88,6 +89,18 @@ class AlembicMigrations(CommandLineTool):
         at = {line.split()[0] for line in current.result().output.splitlines() if line.strip()}
         found = [_revision(entry, at) for entry in re.split(r"^Rev: ", shown.result().output, flags=re.MULTILINE)[1:]]
         return {one.id: one for one in reversed(found)}
+
+    def _look(self, workspace: Workspace, *command: str) -> Answer:
+        try:
+            return super()._look(workspace, *command)
+        except Refused as refused:
+            if unknown := _UNKNOWN.search(refused.message):
+                raise Refused(
+                    f"The database is at revision {unknown[1]}, which this release does not have: it is older.",
+                    "Nothing was changed. roll-back-deploy returns to an older release and leaves the schema as it is;"
+                    " roll-back-migration takes the schema back first.",
+                ) from None
+            raise
 
     def _find_failed(self, answer: Answer, workspace: Workspace) -> str | None:
         files = _IN_FILE.findall(answer.errors)

@@ -1,5 +1,6 @@
 """Connecting to an application's database: connection strings as they are in the wild, direct, bounded in time."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import LiteralString
@@ -23,6 +24,9 @@ _NO_TIMEOUT_BETWEEN_STATEMENTS: LiteralString = (
     " WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"
 )
 """A snapshot is held open, idle, for as long as the dump takes. Older servers do not know all of these."""
+
+_REFUSAL = re.compile(r"FATAL: +(.+)")
+_QUOTED = re.compile(r' "[^"]*"')
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -138,5 +142,9 @@ def _escaped(password: str) -> str:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The server's word for it; libpq's own text would quote address and user."""
-    return error.diag.message_primary or "no connection"
+    """The server's word for it, without names; libpq's own text would quote address and user.
+
+    A login that is turned away has its reason in that text only.
+    """
+    told = error.diag.message_primary or _REFUSAL.search(str(error))
+    return _QUOTED.sub("", told if isinstance(told, str) else told[1]) if told else "no connection"

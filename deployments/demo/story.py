@@ -72,6 +72,11 @@ STORY = (
         is_asked=True,
     ),
     Chapter(
+        "A disaster, beside production",
+        "Could it be brought back now? Restored, every row compared, started, tried, and the time it took.",
+        *("dr-drill", PRODUCTION, {}, "Done"),
+    ),
+    Chapter(
         f"{NEXT} to staging",
         "It brings a migration: rehearsed on that backup, and back again; applied with a new backup behind it.",
         *("deploy", STAGING, {"version": NEXT}, "Done"),

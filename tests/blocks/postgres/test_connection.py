@@ -79,6 +79,16 @@ def test_nobody_there_and_a_wrong_password_never_quote_the_url(server: Postgres,
         assert "127.0.0.1" not in str(failed.value)
 
 
+def test_a_login_that_is_turned_away_is_told_with_the_servers_reason(server: Postgres, url: str) -> None:
+    private = server.make_database()
+    server.execute(f"REVOKE CONNECT ON DATABASE {private} FROM public")
+    with pytest.raises(Unreachable, match=r"permission denied for database\)") as denied:
+        connect(url, "test", private)
+    with pytest.raises(Unreachable, match=r"password authentication failed for user\)"):
+        connect(server.url().replace(server.password, "hidden"), "test")
+    assert private not in str(denied.value)
+
+
 def test_programs_read_the_password_from_a_private_file(url: str, programs: Programs, temporary: Path) -> None:
     with libpq_environment(f"{url}?schema=public&connection_limit=5", "test") as environment:
         passfile = Path(environment["PGPASSFILE"])
