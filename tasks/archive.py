@@ -16,6 +16,7 @@ from blocks.postgres.scratch import scratch_folder
 from blocks.reference import resolve
 from blocks.sealing import Unsealing, unseal
 from blocks.stores.interface import Store
+from blocks.unpack import unpack
 from tasks.catalogue import folder_of, store_of
 from tasks.ledger import current_run
 from tasks.pieces import read_pieces
@@ -59,7 +60,7 @@ def opened(archive: Archive) -> Iterator[Path]:
             Unsealing(chunks, piece.name, archive.identity) as small,
             tarfile.open(fileobj=small.file, mode="r|") as files,
         ):
-            files.extractall(folder, filter="data")
+            unpack(files, folder)
         yield folder
 
 

@@ -13,6 +13,7 @@ from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
 from blocks.reference import Address, Secret, resolve
 from blocks.surroundings import of_git
+from blocks.unpack import unpack
 
 _GIT_SECONDS = 30
 _CI_SECONDS = 10
@@ -60,7 +61,7 @@ class GitRepository(Part):
         archive = folder / ".export.tar"
         self._must("archive", "--format=tar", f"--output={archive}", "--end-of-options", commit)
         with tarfile.open(archive) as files:
-            files.extractall(folder, filter="data")
+            unpack(files, folder)
         archive.unlink()
 
     def create_tag(self, version: str, commit: str, message: str) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from blocks.surroundings import of_git
+from blocks.unpack import unpack
 from deployments.sandbox.refusals import Refusal
 
 _VERSION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -41,9 +42,7 @@ def check_out(repository: Path, commit: str, folder: Path) -> Path:
     files = _git(repository, "archive", "--format=tar", commit)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as partial:
         with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-            # Python before 3.11.4 has no filter; a repository that is deployed is trusted with more than its paths.
-            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-            archive.extractall(partial)  # noqa: S202
+            unpack(archive, Path(partial))
         try:
             Path(partial).rename(target)
         except OSError:
