@@ -230,7 +230,7 @@ class MigrationContract:
         with project.users_locked():
             thread = threading.Thread(target=apply)
             thread.start()
-            eventually(lambda: any(kind == "Lock" for kind, _ in project.sessions()), 5)
+            eventually(lambda: any(kind == "Lock" for kind, _ in project.sessions()))
             shown = repr(command_lines(os.getpid()))
         thread.join()
         assert ended.is_set()

@@ -7,7 +7,7 @@ OFTEN, SELDOM = 0.02, 0.5
 """Seconds between two looks, at the least and at the most."""
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
     """Return as soon as it holds; fail when it does not within so many seconds.
 
     Looking takes a tenth of the time at the most, so that it hardly slows down what it waits for.
