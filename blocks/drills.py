@@ -7,9 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blocks.part import Part
 
-Scenario = Literal["recovery-test", "database-loss", "service-outage"]
+Scenario = Literal["recovery-test", "database-loss", "service-outage", "region-loss"]
 
-RTO_MINUTES: dict[Scenario, float] = {"recovery-test": 240, "database-loss": 30, "service-outage": 5}
+RTO_MINUTES: dict[Scenario, float] = {
+    "recovery-test": 240,
+    "database-loss": 30,
+    "service-outage": 5,
+    "region-loss": 120,
+}
 """What common runbooks promise for each."""
 
 

@@ -51,6 +51,9 @@ class Environment(Part):
     approvals: Approvals = Field(default_factory=Approvals, description="Who has to agree before anything is changed.")
     notices: Notices = Field(default_factory=Notices, description="Who is told.")
     store: DirectoryStore | S3Store | None = Field(default=None, description="Where backups are kept.")
+    region_copy: DirectoryStore | S3Store | None = Field(
+        default=None, description="Where the same backups lie in another region."
+    )
     backups: Backups = Field(default_factory=Backups, description="How backups are made, proven and kept.")
     database: PostgresDatabase | None = Field(default=None, description="The application's database.")
     migrations: AlembicMigrations | PrismaMigrations | TypeOrmMigrations | MigrationCommands | SqlFolder | None = Field(

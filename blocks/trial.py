@@ -22,6 +22,11 @@ class Trial(Part):
     database_variable: str = Field(
         "DATABASE_URL", pattern=r"^[A-Za-z_]\w*$", description="Variable in which it finds the connection string."
     )
+    cache_variable: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*)?$",
+        description="Variable in which it finds the URL of its Redis, where a drill brings one up; empty: none is.",
+    )
     variables: dict[str, str] = Field(
         default_factory=dict, description="Further variables; values may be references, ${NAME}."
     )

@@ -45,7 +45,7 @@ def apply_environment(path: Path, check: bool) -> list[str]:
         old, new = getattr(before, part, None), getattr(environment, part)
         changed = _differences(f"{name}: {part}", old, new)
         if not check and new:
-            setattr(environment, part, _save(name, new) if changed else old)
+            setattr(environment, part, _save(_block_name(name, part), new) if changed else old)
         differences += changed
     if differences and not check:
         environment.save(name, overwrite=True)
@@ -137,6 +137,11 @@ def _saved(name: str) -> Environment | None:
         return Environment.load(name)  # type: ignore[return-value]
     except ValueError:
         return None
+
+
+def _block_name(environment: str, part: str) -> str:
+    """A second store must not take the place of the first; no environment has two dashes in a row in its name."""
+    return f"{environment}--region-copy" if part == "region_copy" else environment
 
 
 def _save(name: str, part: Block) -> Block:

@@ -41,6 +41,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
     "approvals": {"": Approvals},
     "notices": {"": Notices},
     "store": {"directory": DirectoryStore, "s3": S3Store},
+    "region_copy": {"directory": DirectoryStore, "s3": S3Store},
     "backups": {"": Backups},
     "database": {"": PostgresDatabase},
     "migrations": {

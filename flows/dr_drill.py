@@ -1,6 +1,6 @@
 """Drill a disaster: let it happen beside what is live, recover by nothing but the backup, measure, keep the evidence.
 
-look for what is live → recovery-test | database-loss | service-outage → verdict → evidence → status
+look for what is live → recovery-test | database-loss | service-outage | region-loss → verdict → evidence → status
 """
 
 from typing import Annotated
@@ -17,6 +17,7 @@ from tasks.drill_database_loss import hold_database_loss
 from tasks.drill_evidence import keep_evidence
 from tasks.drill_holding import choose_backup, hold_drill
 from tasks.drill_recovery_test import hold_recovery_test
+from tasks.drill_region_loss import hold_region_loss
 from tasks.drill_report import in_short
 from tasks.drill_service_outage import hold_service_outage
 from tasks.notice import announce
@@ -30,6 +31,7 @@ SCENARIOS = {
     "recovery-test": hold_recovery_test,
     "database-loss": hold_database_loss,
     "service-outage": hold_service_outage,
+    "region-loss": hold_region_loss,
 }
 
 
@@ -41,7 +43,7 @@ def dr_drill(
     requested_by: RequestedBy = "",
 ) -> str:
     """Find out whether the service could be recovered now, by recovering it where it harms nobody."""
-    chosen = choose_backup(environment, backup)
+    chosen = choose_backup(environment, scenario, backup)
     with locked(environment, aspect="drills"):
         report = hold_drill(Drill(environment, scenario), SCENARIOS[scenario], chosen)
         report = keep_evidence(environment, report)

@@ -38,6 +38,8 @@ class Drill:
     """Whether or not it is the one that is restored."""
     version: str = ""
     isolation: str = ""
+    read_from: str = ""
+    """Where the backup comes from, in words."""
     phases: list[Phase] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     before: SteadyState | None = None
@@ -91,6 +93,7 @@ class Drill:
             backup=self.backup.id if self.backup else "",
             release=self.version,
             isolation=self.isolation,
+            read_from=self.read_from,
             phases=[_rounded(phase) for phase in self.phases],
             rto=rto,
             rpo=rpo,

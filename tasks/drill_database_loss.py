@@ -31,7 +31,7 @@ def hold_database_loss(drill: Drill) -> None:
         kill_throwaway_server(lost.server.target.url)
         drill.strike()
         with drill.phase("detect"):
-            wait_until_noticed(drill, lost.application)
+            wait_until_noticed(drill, lost.application.address)
         with drill.phase("provision"):
             server = stand.standing.enter_context(provisioned(drill))
         with drill.phase("restore"):

@@ -7,6 +7,7 @@ import psycopg
 from prefect import get_run_logger
 
 from blocks.custodian import custody
+from blocks.drills import Scenario
 from blocks.environment import Environment
 from blocks.errors import BackstopError, BackupIsBad, FenceLost, NotStored, Refused, ReleaseIsBad
 from blocks.postgres.restore import RestoreFailed
@@ -14,6 +15,7 @@ from tasks.catalogue import Backup, Catalogue, find_backup, read_catalogue
 from tasks.drill import Drill, DrillFailed
 from tasks.drill_evidence import begin_evidence
 from tasks.drill_guard import require_beside
+from tasks.drill_region_loss import tell_of_copy, without_its_region
 from tasks.drill_report import DrillReport
 from tasks.trial import trial_of, without_variables
 
@@ -23,9 +25,9 @@ RECOVERY_FAILED = (BackupIsBad, NotStored, RestoreFailed, ReleaseIsBad, DrillFai
 Scenarios = dict[str, Callable[[Drill], None]]
 
 
-def choose_backup(environment: Environment, backup_id: str) -> Backup | None:
+def choose_backup(environment: Environment, scenario: Scenario, backup_id: str) -> Backup | None:
     """The named one; None where the drill is to take the newest. Raises BadParameter with what there is."""
-    return find_backup(environment, backup_id) if backup_id else None
+    return find_backup(_survivor(environment, scenario), backup_id) if backup_id else None
 
 
 def hold_drill(drill: Drill, scenario: Callable[[Drill], None], chosen: Backup | None) -> DrillReport:
@@ -34,7 +36,10 @@ def hold_drill(drill: Drill, scenario: Callable[[Drill], None], chosen: Backup |
     try:
         require_beside(drill.environment)
         trial_of(drill.environment)
+        live = drill.environment
+        drill.environment = _survivor(live, drill.scenario)
         catalogue = read_catalogue(drill.environment).up_to(datetime.now(UTC))
+        drill.read_from = tell_of_copy(live, catalogue) if drill.scenario == "region-loss" else "the store"
         drill.backup, drill.newest = chosen or _newest(drill.environment, catalogue), catalogue.newest
         with custody():
             scenario(drill)
@@ -54,6 +59,11 @@ def hold_drill(drill: Drill, scenario: Callable[[Drill], None], chosen: Backup |
         _find(drill, f"An unexpected {type(error).__name__}; the log has the details.")
         return drill.report("could not run")
     return drill.report()
+
+
+def _survivor(environment: Environment, scenario: Scenario) -> Environment:
+    """What the disaster leaves to recover from. Raises Refused for nothing."""
+    return without_its_region(environment) if scenario == "region-loss" else environment
 
 
 def _find(drill: Drill, message: str) -> None:

@@ -122,6 +122,8 @@ def _facts(report: DrillReport) -> Iterator[tuple[str, str]]:
     yield "began", f"{report.began_at:%Y-%m-%d %H:%M:%S} UTC, {in_words(report.seconds)} in all"
     yield "disaster", f"{report.disaster_at:%Y-%m-%d %H:%M:%S} UTC" if report.disaster_at else "never came to it"
     yield "backup", report.backup or "none"
+    if report.read_from:
+        yield "read from", report.read_from
     yield "release", report.release or "none"
     yield "kept from reaching out by", report.isolation or "nothing: no application was started"
     if report.estimate:

@@ -82,6 +82,8 @@ class DrillReport(BaseModel):
     release: str
     isolation: str
     """What kept the application from reaching out."""
+    read_from: str = ""
+    """Where the backup was read from."""
     phases: list[Phase]
     rto: Promise
     rpo: Promise

@@ -24,7 +24,7 @@ def hold_service_outage(drill: Drill) -> None:
         down.stop_application()
         drill.strike()
         with drill.phase("detect"):
-            wait_until_noticed(drill, down.application)
+            wait_until_noticed(drill, down.application.address)
         with drill.phase("put back"):
             application = stand.standing.enter_context(booted(drill, down.release, down.server))
         with drill.phase("verify service"):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from blocks.throwaway_redis import ThrowawayRedis
 from tasks.drill import Drill
 from tasks.drill_steps import (
     Application,
@@ -32,13 +33,13 @@ class StandIn(NamedTuple):
 
 
 @contextmanager
-def stand_in(drill: Drill) -> Iterator[StandIn]:
+def stand_in(drill: Drill, cache: ThrowawayRedis | None = None) -> Iterator[StandIn]:
     """Up and verified; what it was like stands in `drill.before`. Raises BackstopError."""
     with ExitStack() as standing:
         server = standing.enter_context(provisioned(drill))
         restore_backup(drill, server)
         before = verify_data(drill, server)
-        release = standing.enter_context(checked_out(drill, server))
+        release = standing.enter_context(checked_out(drill, server, cache))
         application = standing.enter_context(booted(drill, release, server))
         passed = verify_service(drill, application)
         drill.before = before.model_copy(update={"of": "the stand-in before", "passed": passed})

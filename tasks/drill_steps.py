@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from blocks.errors import BackupIsBad, Refused, ReleaseIsBad
 from blocks.manifest import TableContent
 from blocks.postgres.child import Child
 from blocks.postgres.connection import connect
+from blocks.throwaway_redis import ThrowawayRedis, throwaway_redis
 from tasks.archive import Target, archive_of, restore_into
 from tasks.catalogue import Backup
 from tasks.drill import Drill, DrillFailed
@@ -124,13 +125,20 @@ def read_newest_write(drill: Drill, server: Server) -> None:
     drill.newest_write = newest
 
 
+def cache_of_its_own(drill: Drill) -> AbstractContextManager[ThrowawayRedis | None]:
+    """None where the application has none, or `trial` does not say in which variable it finds it."""
+    wanted = drill.environment.cache and trial_of(drill.environment).cache_variable
+    return throwaway_redis() if wanted else nullcontext()
+
+
 @contextmanager
-def checked_out(drill: Drill, server: Server) -> Iterator[Prepared]:
+def checked_out(drill: Drill, server: Server, cache: ThrowawayRedis | None = None) -> Iterator[Prepared]:
     """The release that was backed up with the data, else the one that runs now; ready to be started."""
     version, commit = _release_of(drill)
     drill.version = version
     with prepared(drill.environment, commit, server.url) as release:
-        yield release
+        own = {release.trial.cache_variable: cache.url} if cache else {}
+        yield release._replace(variables={**release.variables, **own})
 
 
 @contextmanager
@@ -152,12 +160,12 @@ def verify_service(drill: Drill, application: Application) -> list[str]:
     return [check.name for check in checks]
 
 
-def wait_until_noticed(drill: Drill, application: Application) -> None:
+def wait_until_noticed(drill: Drill, address: str) -> None:
     """As a monitor that has just looked when it happened. Raises DrillFailed where none of its checks ever fails."""
     deadline = time.monotonic() + DETECT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
-        if not all(check.passed for check in run_checks(drill.environment.service, application.address, [])):
+        if not all(check.passed for check in run_checks(drill.environment.service, address, [])):
             return
     raise DrillFailed(
         f"Nothing noticed within {DETECT_SECONDS} s: neither health, critical endpoints nor smoke test failed."

@@ -37,6 +37,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments")
 PART_HEADINGS = {
     f"{part}: {kind}" if len(kinds) > 1 else part: block
     for part, kinds in PARTS.items()
+    if part != "region_copy"  # a store like the other one
     for kind, block in kinds.items()
 }
 

