@@ -54,7 +54,7 @@ demo: env ## see a good release deployed, and a bad one caught and rolled back
 
 test: env ## run the tests, on real services
 	$(VENV)/bin/pytest tests/browser # alone: a browser on a busy machine misses what it waits for
-	$(VENV)/bin/pytest --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/pytest --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 drills: env ## the tests that take long: procedures killed at each of their steps, and more
 	$(VENV)/bin/pytest -m drill

@@ -44,8 +44,10 @@ def apply_environment(path: Path, check: bool) -> list[str]:
     for part in PARTS:
         old, new = getattr(before, part, None), getattr(environment, part)
         changed = _differences(f"{name}: {part}", old, new)
-        if not check and new:
-            setattr(environment, part, _save(_block_name(name, part), new) if changed else old)
+        if new and not changed:
+            setattr(environment, part, old)  # the saved one, to which the environment then refers
+        elif new and not check:
+            new.save(_block_name(name, part), overwrite=True)
         differences += changed
     if differences and not check:
         environment.save(name, overwrite=True)
@@ -142,11 +144,6 @@ def _saved(name: str) -> Environment | None:
 def _block_name(environment: str, part: str) -> str:
     """A second store must not take the place of the first; no environment has two dashes in a row in its name."""
     return f"{environment}--region-copy" if part == "region_copy" else environment
-
-
-def _save(name: str, part: Block) -> Block:
-    part.save(name, overwrite=True)
-    return type(part).load(name)  # type: ignore[return-value]
 
 
 def _differences(title: str, old: Block | None, new: Block | None) -> list[str]:

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,17 +16,26 @@ from tests.flows.shop_database import ShopDatabase
 from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
 
+DRILLS = Path(__file__).with_name("drills")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Files that need a stack come last: one that is up takes a tenth of the machine, used or not."""
+    """Files that need a stack come last: one that is up takes a tenth of the machine, used or not.
+
+    Of those, the ones that take long come first, so that at the end no worker is alone with one of them.
+    """
     with_stack = {item.path for item in items if "shared_stack" in item.fixturenames}
-    items.sort(key=lambda item: item.path in with_stack)
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path in with_stack, DRILLS not in item.path.parents, -tests[item.path]))
 
 
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Brought up once; whatever a test breaks, it mends."""
-    stack = RunningStack(tmp_path_factory.mktemp("stack") / "state")
+    """Brought up once; whatever a test breaks, it mends.
+
+    With few visitors: as many as the sample has otherwise take half of what an idle stack takes.
+    """
+    stack = RunningStack(tmp_path_factory.mktemp("stack") / "state", visits=5)
     try:
         stack.run("up")
         yield stack

@@ -38,7 +38,7 @@ class Component:
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 10
     """Seconds that it may take to end by itself."""
-    ready_within: float = 60
+    ready_within: float = 120
     inherits: bool = False
     """Whether it gets the variables of whoever starts the stack, too."""
 

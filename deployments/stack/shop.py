@@ -1,6 +1,7 @@
 """The sample service: a sandbox for each environment, and visitors for production."""
 
 import json
+import os
 import sys
 from functools import partial
 
@@ -14,7 +15,7 @@ from deployments.stack.layout import Layout
 REPOSITORY = "repository"
 """What the sandboxes need besides other parts: the sample service's git repository."""
 
-_VISITS_A_SECOND = 20
+_VISITS_A_SECOND = "20"
 _SECONDS = 2
 
 
@@ -46,7 +47,7 @@ def sandbox(layout: Layout, environment: str) -> Component:
 
 def visitors(layout: Layout) -> Component:
     url, log = layout.front_url("production"), layout.visits
-    rate = str(_VISITS_A_SECOND)
+    rate = os.environ.get("BACKSTOP_VISITS", _VISITS_A_SECOND)
     return Component(
         name="visitors",
         argv=(
