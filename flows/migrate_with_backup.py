@@ -16,14 +16,14 @@ from blocks.migrations.interface import Workspace
 from blocks.postgres.connection import with_database
 from blocks.postgres.schema import schema_digest
 from flows.guards.approval import approved
-from flows.guards.armed import armed
+from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writes
 from tasks.backup import plan_backup, write_backup
 from tasks.health import verify_answers, verify_release, verify_service
-from tasks.ledger import current_run, phase
+from tasks.ledger import current_run, finished, phase
 from tasks.live_database import restore_url
 from tasks.migration import (
     MigrationBefore,
@@ -119,7 +119,12 @@ def roll_back_migration(
     """Take a migration back by the way that loses nothing, and say which and why; else ask for a human."""
     before = before or find_last_migration(environment)
     approved(environment, question_of_way_back(environment.environment, before, accept_loss))
-    with locked(environment), checked_out(environment, before.commit) as workspace:
+    own = {"accept_loss": accept_loss, "before": before.model_dump()}
+    with (
+        locked(environment),
+        finished_by(roll_back_migration, f"the way back from {before.version}", **own),
+        checked_out(environment, before.commit) as workspace,
+    ):
         with phase("choose the way back"):
             status = tool_of(environment).read_status(workspace)
             way = choose_way_back(environment, before, status)
@@ -129,7 +134,8 @@ def roll_back_migration(
         open_database(environment, read_live_database(environment).oid, before.may_connect)
         leave_maintenance(environment)
         verify_answers(environment.service)
-    return f"The migration to {before.version} was taken back ({way.how}: {way.why})."
+        told = f"The migration to {before.version} was taken back ({way.how}: {way.why})."
+        return finished("roll-back-migration", told)
 
 
 @contextmanager

@@ -67,5 +67,5 @@ def _ending_of(run: Run) -> tuple[str, str]:
     if run.failed_undos:
         return "Needs a human", " ".join(run.failed_undos)
     if run.completed:
-        return "Done", f"The run died after its change was made; it was completed. {' '.join(run.completed.values())}"
+        return "Done", f"The run died; what it had begun was completed. {' '.join(run.completed.values())}"
     return "Rolled back", f"The run died; carried out: {', '.join(run.undone)}. The state before was verified."

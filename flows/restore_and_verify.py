@@ -10,13 +10,13 @@ from pydantic import Field
 
 from blocks.environment import Environment
 from flows.guards.approval import approved
-from flows.guards.armed import armed
+from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import complete, may_complete, phase
+from tasks.ledger import complete, finished, may_complete, phase
 from tasks.notice import announce
 from tasks.restart import restart_release, return_to_releases
 from tasks.restore import (
@@ -107,22 +107,21 @@ def undo_restore(
     """
     before = before or find_last_switch(environment)
     approved(environment, question_of_undo(environment.environment, before, accept_loss))
-    with locked(environment):
+    own = {"accept_loss": accept_loss, "before": before.model_dump()}
+    with locked(environment), finished_by(undo_restore, f"the undo of the restore of {before.backup}", **own):
         if is_switched(environment, before):
             try:
                 _go_back(environment, before, accept_loss)
             except LossNotAccepted as error:
-                if before.traffic or not may_complete("restore-and-verify"):
-                    raise
-                with phase("complete the restore"):
-                    verify_answers(environment.service)
-                return complete(f"{before.backup} is live as {before.restored}, and stays. {error.message}")
+                return _stay(environment, before, error)
         if before.live_oid == 0:
             return f"There is no database {before.live}, as before the restore of {before.backup}."
         open_database(environment, before.live_oid, before.may_connect)
         if before.opens_to is None:
             _put_back_in_service(environment, before)
-    return f"{before.live} is the database of before the restore of {before.backup} again."
+        return finished(
+            "undo-restore", f"{before.live} is the database of before the restore of {before.backup} again."
+        )
 
 
 @procedure("resume-writes", run_name="resume writes of {environment!s:.60}")
@@ -198,6 +197,17 @@ def _go_back(environment: Environment, before: SwitchBefore, accept_loss: str) -
             _require_nothing_written(environment, before, accept_loss)
         with phase("switch back"):
             _switch_back(environment, before)
+
+
+def _stay(environment: Environment, before: SwitchBefore, error: LossNotAccepted) -> str:
+    """For a run that died. Raises the error where somebody is there to read it, or the releases were changed."""
+    is_dead_undo = may_complete("undo-restore")
+    if not is_dead_undo and (before.traffic or not may_complete("restore-and-verify")):
+        raise error
+    with phase("verify service"):
+        verify_answers(environment.service)
+    told = f"{before.backup} is live as {before.restored}, and stays. {error.message}"
+    return told if is_dead_undo else complete(told)
 
 
 def _switch_back(environment: Environment, before: SwitchBefore) -> None:

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from blocks.environment import Environment
 from flows.guards.approval import approved
-from flows.guards.armed import armed
+from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.health import verify_answers
-from tasks.ledger import current_run, phase
+from tasks.ledger import current_run, finished, phase
 from tasks.table_restore.compare import Comparison, compare_tables, publish_comparison
 from tasks.table_restore.load import drop_restored, restore_tables_beside
 from tasks.table_restore.model import Mode, TableRestorePlan
@@ -95,11 +95,13 @@ def undo_restore_table(
     """Put the rows back that the last merge or replacement changed, unless somebody changed them since."""
     change = change or find_last_change(environment)
     approved(environment, question_of_undo(environment.environment, change, accept_loss))
-    with locked(environment):
+    titles = ", ".join(table.title for table in change.tables)
+    own = {"change": change.model_dump(), "accept_loss": accept_loss}
+    with locked(environment), finished_by(undo_restore_table, f"the rows of {titles}", **own):
         was_written = put_rows_back(environment, change, accept_loss)
         verify_answers(environment.service)
-    titles = ", ".join(table.title for table in change.tables)
-    return f"The rows of {titles} are as before." if was_written else f"No row of {titles} had been changed."
+        told = f"The rows of {titles} are as before." if was_written else f"No row of {titles} had been changed."
+        return finished("undo-restore-table", told)
 
 
 @procedure("discard-restored-tables", run_name="discard restored tables of {environment!s:.60}")

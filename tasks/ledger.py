@@ -329,8 +329,13 @@ def may_complete(procedure: str) -> bool:
     return dead is not None and dead["procedure"] == procedure
 
 
+def finished(procedure: str, what: str) -> str:
+    """The message of a procedure that is its own `finish`: a dead run of it, for which this one acts, is done."""
+    return complete(what) if may_complete(procedure) else what
+
+
 def complete(why: str) -> str:
-    """Called by the undo of a dead run where going back is worse: that run is done, and nothing of it is undone."""
+    """Called for a dead run where going back is worse: that run is done, and nothing of it is undone."""
     run = current_run()
     disarm(run, [undo.id for undo in read_armed_undos(run.connection, run.environment) if undo.run_id == run.acts_for])
     run.completed[run.acts_for] = why

@@ -9,6 +9,12 @@ from typing import NamedTuple
 from blocks.ledger import trail
 from blocks.ledger.connection import Connection
 
+_GOES_ON = {
+    "prune-backups": "What is gone was to go, and every backup that is listed is whole: nothing is to be put right."
+    " Start it again, or leave it to the next one that is due; it goes on where this one was."
+}
+"""Procedures whose many small steps have no undo, and that can be left half-way."""
+
 
 class DeadRun(NamedTuple):
     """A run without an ending whose session is gone."""
@@ -35,8 +41,8 @@ class DeadRun(NamedTuple):
             return "Refused", "Its process died before it changed anything. Start it again."
         if self.disarmed:
             return "Done", "Its process died after the change was proven; notices and report may be missing."
-        told = f"`backstop audit --run {self.id}` shows what it did."
-        return "Needs a human", f"Its process died while it changed something that has no undo. {told}"
+        hint = _GOES_ON.get(self.procedure, f"`backstop audit --run {self.id}` shows what it did.")
+        return "Needs a human", f"Its process died while it changed something that has no undo. {hint}"
 
 
 def read_dead_runs(connection: Connection) -> list[DeadRun]:

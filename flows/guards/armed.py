@@ -74,6 +74,35 @@ def armed(undo: Flow[..., Any], what: str, **parameters: object) -> Iterator[Non
         _proven.reset(token)
 
 
+@contextmanager
+def finished_by(finish: Flow[..., Any], what: str, **parameters: object) -> Iterator[None]:
+    """Run the block; should its process die inside of it, recover carries out `finish`, which ends in `finished`.
+
+    For an undo that somebody started: half-way there is nothing worth going back to. `what` and `parameters` are
+    as those of `armed`. An exception is let through, and nothing is carried out for it: who started it reads
+    what became of it. Nothing is armed where the block is itself an undo of a run: there it is armed already.
+    """
+    run = current_run()
+    if run.undos_under_way:
+        yield
+        return
+    if run.fence is None:
+        raise FenceLost(f"'{what}' was about to begin without holding {run.environment}.")
+    armed_id = arm(run, path_of(finish), parameters)
+    try:
+        yield
+        disarm(run, [armed_id])
+    except BaseException as error:
+        _hold_on(run)
+        if read_undo_state(run.connection, armed_id) == "disarmed":
+            return  # what failed was the disarming itself, after it held
+        if run.effects and not run.undone:
+            close_undo(run, armed_id, "failed", f"{what}: {_named(error)}")
+        else:
+            disarm(run, [armed_id])
+        raise
+
+
 def carry_out(run: Run, armed: Armed) -> None:
     """Run one armed undo as a subflow and write down how it went. Raises FenceLost when it is no longer ours to run."""
     for _ in range(ATTEMPTS):

@@ -80,3 +80,15 @@ def test_one_that_waits_for_an_approval_needs_no_session(ledger: LedgerDatabase,
         [RUN],
     )
     assert read_dead_runs(connection) == []
+
+
+def test_of_one_that_can_be_left_half_way_nothing_is_to_be_put_right(
+    ledger: LedgerDatabase, connection: Connection
+) -> None:
+    ledger.open_run(connection, RUN, ENVIRONMENT)
+    connection.execute("UPDATE run SET procedure = 'prune-backups'")
+    intend(connection)
+    (dead,) = read_dead_runs(connection)
+    ending, message = dead.ending
+    assert ending == "Needs a human"
+    assert "nothing is to be put right" in message
