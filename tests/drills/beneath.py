@@ -13,8 +13,9 @@ import psutil
 
 from tests.blocks.platforms.waiting import eventually
 from tests.drills.forked import Forked
-from tests.drills.ledger_proxy import LedgerProxy, Moment, Strike, ledger_proxy
+from tests.drills.moments import Moment, Strike
 from tests.drills.outcome import Outcome, Practice, Survived
+from tests.drills.watched import Watched, watched
 from tests.flows.records import RUN_SECONDS, Records
 from tests.running_stack import RunningStack
 
@@ -33,14 +34,14 @@ class Beneath:
         """Kill it there, bring it back, wait for the run's ending, and look."""
         before, earlier = practice.prepare(), self._records.newest_run(practice.environment)
         by_worker = victim == "worker and flow"
-        with ledger_proxy(self._ledger, self._strike(victim, moment)) as proxy:
-            (self._begin_at_worker if by_worker else self._begin)(practice, proxy)
-            struck = proxy.struck.wait(RUN_SECONDS)
+        with watched(self._ledger, {}, self._strike(victim, moment)) as process:
+            (self._begin_at_worker if by_worker else self._begin)(practice, process)
+            struck = process.recorder.struck.wait(RUN_SECONDS)
             self._stack.run("up")
             if not by_worker:
                 self._forked.result()
-            assert struck, f"{moment} never came: {proxy.writes}"
-        what, run_id = proxy.writes[moment.number - 1], self._records.newest_run(practice.environment)
+            assert struck, f"{moment} never came: {process.recorder.crossed}"
+        what, run_id = process.recorder.struck_at, self._records.newest_run(practice.environment)
         if run_id == earlier:
             assert practice.look() == before
             return Survived(moment, what, "")
@@ -59,11 +60,11 @@ class Beneath:
             return Strike(moment, lambda _: _kill_with_children(pids["server"]), spares_connection=True)
         return Strike(moment, lambda _: os.kill(pids["postgres"], signal.SIGKILL))
 
-    def _begin(self, practice: Practice, proxy: LedgerProxy) -> None:
+    def _begin(self, practice: Practice, process: Watched) -> None:
         self._forked.variables = {}
-        self._forked.begin(practice.procedure, practice.environment, proxy, **practice.parameters)
+        self._forked.begin(practice.procedure, practice.environment, process, **practice.parameters)
 
-    def _begin_at_worker(self, practice: Practice, proxy: LedgerProxy) -> None:
+    def _begin_at_worker(self, practice: Practice, process: Watched) -> None:
         """Through Prefect's API; its process reaches the ledger through the proxy."""
         layout = self._stack.layout
         user, _, password = layout.credentials.prefect_login.partition(":")
@@ -72,7 +73,7 @@ class Beneath:
             asked = {
                 "parameters": {"environment": practice.environment, **practice.parameters},
                 "state": {"type": "SCHEDULED"},
-                "job_variables": {"env": {"BACKSTOP_LEDGER_URL": proxy.url}},
+                "job_variables": {"env": {"BACKSTOP_LEDGER_URL": process.ledger}},
             }
             api.post(f"/deployments/{found.json()['id']}/create_flow_run", json=asked).raise_for_status()
 

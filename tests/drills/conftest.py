@@ -4,16 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.blocks.stores.faults import running_proxy
+from tests.drills import keeping, undoing
 from tests.drills import practices as practice
 from tests.drills.beneath import Beneath
 from tests.drills.choosing import SCHEDULE_SEED, SEED
 from tests.drills.forked import Forked, forked_procedures
 from tests.drills.killing import Drill
+from tests.drills.moments import Place
 from tests.drills.outcome import Practice
-from tests.drills.platform_log import PlatformLog, platform_log
+from tests.drills.platform_log import PlatformLog
 from tests.drills.tally import Tally
 from tests.flows.production import Production
 from tests.flows.records import Records
+from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import ShopDatabase
 from tests.running_stack import RunningStack
 
@@ -36,8 +40,8 @@ def forked(shared_stack: RunningStack) -> Iterator[Forked]:
 @pytest.fixture(scope="module")
 def log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
     """Of production's platform."""
-    with platform_log(shared_stack.layout.control_url("production")) as log:
-        yield log
+    with running_proxy(shared_stack.layout.control_url("production")) as proxy:
+        yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], practice.PRODUCTION)
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +51,25 @@ def backup(shared_stack: RunningStack) -> str:
     return ShopDatabase(shared_stack).back_up()
 
 
+@pytest.fixture(scope="module")
+def kept(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the environment that backups are imported into, and drilled out of."""
+    shared_stack.run("up")
+    folder = tmp_path_factory.mktemp("kept")
+    keeping.prepare_environment(shared_stack, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def writes() -> dict[str, list[str]]:
-    """Of each practice that was run to its end."""
+def crossed() -> dict[str, dict[Place, list[str]]]:
+    """The boundaries of each practice that was run to its end."""
     return {}
 
 
 @pytest.fixture
-def drilled(stack: RunningStack, forked: Forked, records: Records, writes: dict[str, list[str]]) -> Drill:
+def drilled(stack: RunningStack, forked: Forked, records: Records, crossed: dict[str, dict[Place, list[str]]]) -> Drill:
     """With the supervisor at work."""
-    return Drill(stack, forked, records, writes)
+    return Drill(stack, forked, records, crossed)
 
 
 @pytest.fixture
@@ -72,12 +85,16 @@ def beneath(stack: RunningStack, forked: Forked, records: Records) -> Beneath:
 
 @pytest.fixture
 def practices(
-    request: pytest.FixtureRequest, production: Production, shop: ShopDatabase, log: PlatformLog
+    request: pytest.FixtureRequest, stack: RunningStack, production: Production, shop: ShopDatabase, log: PlatformLog
 ) -> Practices:
     """By their names."""
 
     def backup() -> str:
         return str(request.getfixturevalue("backup"))
+
+    def kept() -> Path:
+        folder: Path = request.getfixturevalue("kept")
+        return folder
 
     return {
         "deploy": lambda: practice.deploy(production, log),
@@ -87,6 +104,14 @@ def practices(
         "verify-backup": lambda: practice.verify_backup(shop, backup()),
         "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
+        "undo-restore": lambda: undoing.undo_restore(shop, backup()),
+        "undo-restore that would lose writes": lambda: undoing.undo_restore_that_would_lose_writes(shop, backup()),
+        "undo-restore-table": lambda: undoing.undo_restore_table(shop, backup()),
+        "prune-backups": lambda: keeping.prune_backups(STAGING, *keeping.back_ups_to_prune(stack, backup())),
+        "import-dump": lambda: keeping.import_dump(kept()),
+        "dr-drill, recovery-test": lambda: keeping.dr_drill(shop, kept(), "recovery-test"),
+        "dr-drill, database-loss": lambda: keeping.dr_drill(shop, kept(), "database-loss"),
+        "dr-drill, service-outage": lambda: keeping.dr_drill(shop, kept(), "service-outage"),
     }
 
 

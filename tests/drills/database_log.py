@@ -20,15 +20,17 @@ class DatabaseLog:
     def __init__(self, shop: ShopDatabase) -> None:
         self._file: Path = shop.stack.state.log("postgres")
         self._from = 0
+        self._names: dict[str, str] = {}
         shop.ask(f"ALTER ROLE {ROLE} SET log_statement = 'all'", "postgres")
 
-    def begin(self) -> None:
-        """A new one, of a server where the environment has one database."""
+    def begin(self, other: str = "") -> None:
+        """A new one, of a server where the environment has one database, or beside it `other`, which is to be live."""
         self._from = self._file.stat().st_size
+        self._names = {NAME: "live", **({other: "new"} if other else {})}
 
     def check(self, is_done: bool) -> None:
         """The names were exchanged once and stay so, or were exchanged back once; what was made is dropped once."""
-        names, made, renamed, dropped = {NAME: "live"}, 0, 0, 0
+        names, made, renamed, dropped = dict(self._names), 0, 0, 0
         told = self._statements()
         for said in told:
             if found := _CREATE.match(said):

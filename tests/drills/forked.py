@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.drills.ledger_proxy import LedgerProxy
+from tests.drills.watched import Watched
 from tests.flows.runner import begin_program
 
 
@@ -21,22 +21,23 @@ class Forked:
         self._child = 0
         """The pid of the one that runs; 0: none."""
 
-    def run(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> Any:
-        """Its run, ending and message; None when it was killed. With a proxy it reaches the ledger through that."""
-        self.begin(procedure, environment, proxy, **parameters)
+    def run(self, procedure: str, environment: str, watched: Watched | None = None, **parameters: object) -> Any:
+        """Its run, ending and message; None when it was killed."""
+        self.begin(procedure, environment, watched, **parameters)
         return self.result()
 
-    def begin(self, procedure: str, environment: str, proxy: LedgerProxy | None = None, **parameters: object) -> int:
+    def begin(self, procedure: str, environment: str, watched: Watched | None = None, **parameters: object) -> int:
         """The pid of its process."""
-        variables = {**self.variables, **({"BACKSTOP_LEDGER_URL": proxy.url} if proxy else {})}
-        line = json.dumps([procedure, {"environment": environment, **parameters}, variables, self.mutant])
+        variables = {**self.variables, **({"BACKSTOP_LEDGER_URL": watched.ledger} if watched else {})}
+        starts = watched.starts if watched else 0
+        line = json.dumps([procedure, {"environment": environment, **parameters}, variables, self.mutant, starts])
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         self._child = int(self._process.stdout.readline())
-        if proxy:
-            proxy.pid = self._child
+        if watched:
+            watched.recorder.pid = self._child
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._child

@@ -1,55 +1,28 @@
-"""Stands between one process and the ledger, and strikes at a moment of what crosses it.
-
-A moment is a write that becomes durable: a COMMIT, or a writing statement outside of a transaction. It is found in
-what crosses the wire, so a step that is new is one more moment, without being listed anywhere. What the process does
-to other things lies between two of them.
+"""Stands between one process and the ledger. What crosses is a write that becomes durable: a COMMIT, or a writing
+statement outside of a transaction. What the process does to other things lies between two of them.
 """
 
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.drills.moments import Recorder
 from tests.drills.wire import in_words, log_in, read_message, read_until_ready, values_of
 
-Side = Literal["before", "after"]
 _WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE|COMMIT)\b", re.IGNORECASE)
 _BEAT = b"SET beat_at"
 """A process that lives says so once a second: no step of a procedure."""
 _SECONDS = 10
 
 
-class Moment(NamedTuple):
-    """Before or after one of the process's writes reaches the ledger."""
-
-    side: Side
-    number: int = 0
-    """Of the write, counted from 1."""
-    what: str = ""
-    """Instead of its number: the first write that is this, in words."""
-
-
-class Strike(NamedTuple):
-    at: Moment
-    blow: Callable[[int], None]
-    """Gets the pid of the process whose ledger this is; 0 where that is not known."""
-    spares_connection: bool = False
-    """The process and the ledger live on: what they say to each other still arrives."""
-
-
 class LedgerProxy:
-    def __init__(self, ledger: str, strike: Strike | None = None) -> None:
-        self._ledger, self._strike = urlsplit(ledger), strike
+    def __init__(self, ledger: str, recorder: Recorder) -> None:
+        self._ledger, self.recorder = urlsplit(ledger), recorder
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.writes: list[str] = []
-        """What each write was, in order."""
-        self.struck = Event()
-        self.pid = 0
-        """The process whose ledger this is; known once it was started."""
 
     @property
     def url(self) -> str:
@@ -68,19 +41,6 @@ class LedgerProxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def reach(self, side: Side) -> None:
-        """Strike, if it is time. Raises EOFError where that ends the connection."""
-        if self._strike is None or self.struck.is_set() or not self._is_at(self._strike.at, side):
-            return
-        self._strike.blow(self.pid)
-        self.struck.set()
-        if not self._strike.spares_connection:
-            raise EOFError
-
-    def _is_at(self, moment: Moment, side: Side) -> bool:
-        here = self.writes[-1] == moment.what if moment.what else len(self.writes) == moment.number
-        return here and moment.side == side
 
     def _attend(self, client: socket.socket) -> None:
         address = (self._ledger.hostname, self._ledger.port)
@@ -115,13 +75,9 @@ class _Session:
             if kind == b"X":
                 self._server.sendall(said)
                 raise EOFError
-        if is_write:
-            self._proxy.writes.append(self._said)
-            self._proxy.reach("before")
-        self._server.sendall(said)
-        answer = read_until_ready(self._server)
-        if is_write:
-            self._proxy.reach("after")
+        with self._proxy.recorder.cross("ledger", self._said) if is_write else nullcontext():
+            self._server.sendall(said)
+            answer = read_until_ready(self._server)
         self._answer(answer)
 
     def _answer(self, answer: bytes) -> None:
@@ -151,12 +107,13 @@ class _Session:
 
 
 @contextmanager
-def ledger_proxy(ledger: str, strike: Strike | None = None) -> Iterator[LedgerProxy]:
-    proxy = LedgerProxy(ledger, strike)
+def ledger_proxy(ledger: str, recorder: Recorder) -> Iterator[str]:
+    """The ledger's URL, through here."""
+    proxy = LedgerProxy(ledger, recorder)
     server = Thread(target=proxy.serve, name="ledger proxy", daemon=True)
     server.start()
     try:
-        yield proxy
+        yield proxy.url
     finally:
         proxy.close()
         server.join(_SECONDS)

@@ -1,14 +1,21 @@
 """Backstop, broken in one place each: what a drill's checks must see. Applied in a forked child, and gone with it."""
 
+from contextlib import nullcontext
+
 from blocks.environment import Environment
 from blocks.errors import FenceLost
 from blocks.ledger.connection import connect
 from blocks.ledger.fence import Fence
 from flows import deploy, recover
 from flows.guards import armed
-from tasks import ledger
+from tasks import ledger, release
 from tasks.ledger import Run, effect
 from tasks.traffic import TrafficBefore
+
+
+def forgets_an_effect() -> None:
+    """A release is started, and the ledger does not know of it."""
+    release.effect = lambda name, **target: nullcontext()  # type: ignore[assignment]
 
 
 def skips_arming() -> None:

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from blocks.ledger.connection import connect
-from tests.drills.ledger_proxy import Moment
+from tests.blocks.stores.faults import FaultProxy
+from tests.drills.moments import Moment, Place
 from tests.flows.records import Records
 
 _ENDINGS = (
@@ -28,7 +29,7 @@ class Practice(NamedTuple):
     name: str
     procedure: str
     environment: str
-    parameters: dict[str, str]
+    parameters: dict[str, object]
     prepare: Callable[[], object]
     """Brings the environment to where the procedure begins; gives back how it looks."""
     look: Callable[[], object]
@@ -38,13 +39,17 @@ class Practice(NamedTuple):
     """Of a run that nobody kills."""
     log: Log | None = None
     variables: Mapping[str, str] = MappingProxyType({})
-    """Those that every process needs whose doing the log is to see."""
+    """Those that every process needs whose doing is watched."""
+    proxies: Mapping[Place, FaultProxy] = MappingProxyType({})
+    """Those that it reaches other things through, with these variables."""
+    is_whole_half_way: Callable[[], bool] | None = None
+    """Of one that has no undo and goes on when it is started again: whether what there is half-way is whole."""
 
 
 class Survived(NamedTuple):
     moment: Moment
     what: str
-    """The write, in words."""
+    """What was crossing then, in words."""
     ending: str
     """Empty where the run had not begun yet."""
 
@@ -62,6 +67,8 @@ class Outcome:
         is_done = ending == "Done" or (ending == "Needs a human" and practice.is_done())
         if is_done:
             assert practice.is_done(), f"not done; {where}"
+        elif ending == "Needs a human" and practice.is_whole_half_way:
+            assert practice.is_whole_half_way(), f"not whole; {where}"
         else:
             assert practice.look() == before, f"not as before; {where}"
         assert ending != "Needs a human" or not self._records.undos(run_id), where

@@ -28,8 +28,20 @@ def deploy(production: Production, log: PlatformLog) -> Practice:
     def look() -> object:
         return production.traffic(), production.running(), production.tags()
 
-    done, variables = _runs(production, NEW), {PLATFORM: log.url}
-    return Practice("deploy", "deploy", PRODUCTION, {"version": NEW}, prepare, look, done, "Done", log, variables)
+    done, variables = _runs(production, NEW), {PLATFORM: log.proxy.endpoint}
+    return Practice(
+        "deploy",
+        "deploy",
+        PRODUCTION,
+        {"version": NEW},
+        prepare,
+        look,
+        done,
+        "Done",
+        log,
+        variables,
+        {"platform": log.proxy},
+    )
 
 
 def deploy_of_a_broken_release(production: Production, log: PlatformLog) -> Practice:
@@ -50,9 +62,11 @@ def roll_back_deploy(production: Production, log: PlatformLog) -> Practice:
     def look() -> object:
         return production.traffic(), production.running(), production.tags()
 
-    done, variables = _runs(production, GOOD), {PLATFORM: log.url}
+    done, variables = _runs(production, GOOD), {PLATFORM: log.proxy.endpoint}
     name = "roll-back-deploy"
-    return Practice(name, name, PRODUCTION, {"to": GOOD}, prepare, look, done, "Done", log, variables)
+    return Practice(
+        name, name, PRODUCTION, {"to": GOOD}, prepare, look, done, "Done", log, variables, {"platform": log.proxy}
+    )
 
 
 def back_up_database(shop: ShopDatabase) -> Practice:
@@ -120,14 +134,14 @@ def restore_table(shop: ShopDatabase, backup: str) -> Practice:
     rows_then: list[Sequence[object]] = []
 
     def prepare() -> object:
-        for name in _own_schemas(shop):
+        for name in own_schemas(shop):
             shop.ask(f'DROP SCHEMA "{name}" CASCADE')
         shop.write_task("written since")
         rows_then[:] = shop.ask("TABLE tasks ORDER BY 1")
         return look()
 
     def look() -> object:
-        return shop.ask("TABLE tasks ORDER BY 1"), _own_schemas(shop)
+        return shop.ask("TABLE tasks ORDER BY 1"), own_schemas(shop)
 
     def is_done() -> bool:
         return shop.ask("TABLE tasks ORDER BY 1") != rows_then
@@ -167,6 +181,6 @@ def _runs(production: Production, version: str) -> Callable[[], bool]:
     return runs
 
 
-def _own_schemas(shop: ShopDatabase) -> list[str]:
+def own_schemas(shop: ShopDatabase) -> list[str]:
     statement = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^(restored|before|after)_' ORDER BY 1"
     return [str(name) for (name,) in shop.ask(statement, NAME)]

@@ -1,5 +1,5 @@
 """Runs procedures, each in a child of its own that can be killed: a line in is `["deploy", {parameters}, {variables},
-"mutant"]`, and an empty one lets the child begin.
+"mutant", port]`, and an empty one lets the child begin. It tells of the programs that it starts at that port, if any.
 
 Lines out: the child's pid, then how its run ended, or null when the child was killed. Prefect is imported once, here.
 """
@@ -10,12 +10,13 @@ import sys
 from typing import Any
 
 from tests.drills import mutants
+from tests.drills.program_starts import tell_of_starts
 from tests.flows.run_here import PROCEDURES
 
 
 def main() -> None:
     for line in sys.stdin:
-        name, parameters, variables, mutant = json.loads(line)
+        name, parameters, variables, mutant, starts = json.loads(line)
         told, telling = os.pipe()
         gate, opening = os.pipe()
         pid = os.fork()
@@ -24,6 +25,8 @@ def main() -> None:
             os.close(opening)
             os.read(gate, 1)
             os.environ.update(variables)
+            if starts:
+                tell_of_starts(starts)
             if mutant:
                 getattr(mutants, mutant)()
             with os.fdopen(telling, "w") as channel:

@@ -6,8 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.drills.ledger_proxy import Moment
+from tests.drills.moments import Moment
 from tests.drills.outcome import Survived
+
+_WHERE = {
+    "ledger": "",
+    "platform": ", at a request to the platform",
+    "store": ", at a request to the store",
+    "program": ", at the start of a program",
+}
 
 
 class Kind(NamedTuple):
@@ -25,7 +32,7 @@ class Tally:
     @contextmanager
     def trying(self, procedure: str, victim: str, moment: Moment) -> Iterator[Callable[[Survived], None]]:
         """One that fails inside was tried, and not survived. What is given gets told how it ended."""
-        kind = Kind(procedure, victim)
+        kind = Kind(procedure, f"{victim}{_WHERE[moment.place]}")
         self._tried[kind] += 1
         self._write()
 
@@ -33,7 +40,7 @@ class Tally:
             self._survived[kind] += 1
             self._write()
             told = kill.ending or "not begun"
-            print(f"{procedure}: {victim}, {moment.side} write {moment.number} '{kill.what}': {told}")
+            print(f"{procedure}: {victim}, {moment.side} {moment.number} at the {moment.place} '{kill.what}': {told}")
 
         yield survived
 

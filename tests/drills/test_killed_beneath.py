@@ -6,9 +6,10 @@
 import pytest
 
 from tests.drills.beneath import VICTIMS, Beneath, Victim
-from tests.drills.choosing import every_moment, moments_with_undos, some
+from tests.drills.choosing import moments_with_undos, some
 from tests.drills.conftest import Practices
 from tests.drills.killing import Drill
+from tests.drills.moments import every_moment
 from tests.drills.tally import Tally
 
 MANY = 4
@@ -22,7 +23,7 @@ def test_while_something_is_armed(
     drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str, victim: Victim
 ) -> None:
     practice = practices[name]()
-    for moment in some(moments_with_undos(drilled.read_writes(practice)), 1, f"{name} {victim}"):
+    for moment in some(moments_with_undos(drilled.read_crossed(practice)["ledger"]), 1, f"{name} {victim}"):
         with tally.trying(name, victim, moment) as survived:
             survived(beneath.kill(victim, practice, moment))
 
@@ -35,6 +36,6 @@ def test_at_many_moments(
     drilled: Drill, beneath: Beneath, practices: Practices, tally: Tally, name: str, victim: Victim
 ) -> None:
     practice = practices[name]()
-    for moment in some(every_moment(drilled.read_writes(practice)), MANY, f"{name} {victim}"):
+    for moment in some(every_moment(drilled.read_crossed(practice), "ledger"), MANY, f"{name} {victim}"):
         with tally.trying(name, victim, moment) as survived:
             survived(beneath.kill(victim, practice, moment))

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drills.choosing import every_moment, some
+from tests.drills.choosing import some
 from tests.drills.killing import Drill
 from tests.drills.migrating import TIDY, prepare
+from tests.drills.moments import every_moment
 from tests.drills.outcome import Practice
 from tests.drills.practices import migrate_with_backup
 from tests.drills.tally import Tally
+from tests.drills.undoing import roll_back_migration
 from tests.flows.migrations import Migrations
 from tests.flows.shop_database import ShopDatabase
 from tests.running_stack import RunningStack
@@ -36,6 +38,16 @@ def practice(shop: ShopDatabase, migrations: Migrations) -> Iterator[Practice]:
 
 
 def test_the_schema_is_as_before_or_new_and_nothing_is_lost(drill: Drill, practice: Practice, tally: Tally) -> None:
-    for moment in some(every_moment(drill.read_writes(practice)), MANY, practice.name):
+    for moment in some(every_moment(drill.read_crossed(practice)), MANY, practice.name):
         with tally.trying(practice.name, "flow", moment) as survived:
             survived(drill.kill(practice, moment))
+
+
+def test_a_way_back_that_somebody_started_is_finished(
+    drill: Drill, shop: ShopDatabase, migrations: Migrations, tally: Tally
+) -> None:
+    practice = roll_back_migration(shop, migrations)
+    for moment in every_moment(drill.read_crossed(practice)):
+        with tally.trying(practice.name, "flow", moment) as survived:
+            survived(drill.kill(practice, moment))
+    shop.ask(TIDY)

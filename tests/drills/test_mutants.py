@@ -7,9 +7,10 @@ import pytest
 from tests.drills.conftest import Practices
 from tests.drills.forked import Forked
 from tests.drills.killing import Drill
-from tests.drills.ledger_proxy import Moment
+from tests.drills.moments import Moment
 
 SHIFTED = Moment("after", what="effect done shift traffic")
+ENDING = Moment("before", what="run ended")
 STARTING = Moment("before", what="effect intended start release")
 
 
@@ -46,3 +47,10 @@ def test_a_run_that_goes_on_after_it_was_taken_over_is_seen(drill: Drill, practi
 def test_a_second_ending_is_seen(drill: Drill, practices: Practices) -> None:
     with pytest.raises(AssertionError, match="2 endings"):
         drill.stop(practices["deploy"](), STARTING)
+
+
+@pytest.mark.usefixtures("mutant")
+@pytest.mark.parametrize("mutant", ["forgets_an_effect"], indirect=True)
+def test_a_change_that_no_effect_stands_for_is_seen(drill: Drill, practices: Practices) -> None:
+    with pytest.raises(AssertionError, match="no effect stands for"):
+        drill.kill(practices["deploy"](), ENDING)

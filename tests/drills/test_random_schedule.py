@@ -8,9 +8,10 @@ import random
 import pytest
 
 from tests.drills.beneath import VICTIMS, Beneath
-from tests.drills.choosing import KILLS, SCHEDULE_SEED, every_moment
+from tests.drills.choosing import KILLS, SCHEDULE_SEED
 from tests.drills.conftest import Practices
 from tests.drills.killing import Drill
+from tests.drills.moments import Place, every_moment
 from tests.drills.tally import Tally
 from tests.running_stack import RunningStack
 
@@ -26,7 +27,8 @@ def test_whatever_is_killed_whenever(
     for _ in range(KILLS):
         practice = practices[chance.choice(sorted(practices))]()
         victim = chance.choice([FLOW, *VICTIMS])
-        moment = chance.choice(every_moment(drilled.read_writes(practice)))
+        places: list[Place] = [] if victim == FLOW else ["ledger"]
+        moment = chance.choice(every_moment(drilled.read_crossed(practice), *places))
         with tally.trying(practice.name, f"by chance: {victim}", moment) as survived:
             if victim == FLOW:
                 with stack.suspended("supervisor"):

@@ -3,11 +3,12 @@
 import http.client
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 Kind = Literal["429", "500", "503", "hang", "drop request", "lose answer", "twice", "truncate", "spoil", "late"]
@@ -32,10 +33,25 @@ class Fault:
         return self.times > 0 and method == self.method and self.text in path
 
 
+class Request(NamedTuple):
+    method: str
+    path: str
+    """With its query."""
+    headers: Message
+    content: bytes
+
+
+Watcher = Callable[[Request], Generator[None, int]]
+"""Sees a request before it is passed on, up to its yield, and is sent the status before the answer is handed on.
+EOFError from it ends the connection there."""
+
+
 @dataclass
 class FaultProxy:
     upstream: str
     faults: list[Fault] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+    """Of what is passed on."""
     requests: list[str] = field(default_factory=list)
     endpoint: str = ""
     released: threading.Event = field(default_factory=threading.Event)
@@ -80,6 +96,14 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: FaultProxy
 
     def _handle(self) -> None:
+        try:
+            self._deal_with()
+        except EOFError:
+            self._hang_up()
+        except OSError:
+            self.close_connection = True  # who asked is gone
+
+    def _deal_with(self) -> None:
         fault = self.proxy.next_fault(self.command, self.path)
         kind = fault.kind if fault else ""
         length = int(self.headers.get("Content-Length", 0))
@@ -103,9 +127,16 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
     def _pass_on(self, content: bytes, fault: Fault | None) -> None:
+        request = Request(self.command, self.path, self.headers, content)
+        watching = [watcher(request) for watcher in self.proxy.watchers]
+        for watch in watching:
+            next(watch)
         answer, body = self._ask(content)
         if fault and fault.kind == "twice":
             answer, body = self._ask(content)
+        for watch in watching:
+            with suppress(StopIteration):
+                watch.send(answer.status)
         if fault and fault.kind == "lose answer":
             self._hang_up()
             return
@@ -147,8 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # who asked is gone
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *_: object) -> None:
         pass
