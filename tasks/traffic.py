@@ -5,7 +5,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 from pydantic import BaseModel
 
-from blocks.errors import SomebodyElseChangedIt
+from blocks.environment import Environment
+from blocks.errors import BackstopError, SomebodyElseChangedIt
 from blocks.platforms.interface import Platform, Release, Split
 from tasks.ledger import current_run, effect, read_intents
 from tasks.retry import is_passing
@@ -70,6 +71,14 @@ def read_main_release(platform: Platform) -> Release | None:
     split = platform.read_traffic()
     known = {release.id: release for release in platform.read_releases()}
     return known.get(max(split, key=lambda id: split[id])) if split else None
+
+
+def serves_visitors(environment: Environment) -> bool:
+    """Whether a release has traffic. A platform that does not say is no reason not to look at the service."""
+    try:
+        return bool(environment.platform.read_traffic())
+    except BackstopError:
+        return True
 
 
 def mix_in(before: Split, release_id: str, percent: int) -> Split:
