@@ -5,7 +5,6 @@ there. The program reaches files and the sockets that are files, nothing else. L
 """
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import socket
@@ -14,12 +13,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from blocks.errors import BackstopError
+from blocks.namespaces import NETWORK, leave
 from blocks.postgres.child import Child, running
 
-_NEW_USERS, _NEW_NETWORK = 0x10000000, 0x40000000  # from <sched.h>: Python has them since 3.12
 _SET_FLAGS, _UP = 0x8914, 0x1  # from <linux/sockios.h> and <linux/if.h>
 _CHUNK = 65536
 
@@ -58,15 +56,7 @@ def main(port: int, command: list[str]) -> None:
 
 
 def _enter_network_of_its_own() -> None:
-    user, group = os.geteuid(), os.getegid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_NEW_NETWORK if user == 0 else _NEW_NETWORK | _NEW_USERS) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    if user != 0:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    leave(NETWORK)
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sh22x", b"lo", _UP))
 

@@ -6,14 +6,16 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blocks.part import Part
+from blocks.reference import Secret
 
-Scenario = Literal["recovery-test", "database-loss", "service-outage", "region-loss"]
+Scenario = Literal["recovery-test", "database-loss", "service-outage", "region-loss", "total-loss"]
 
 RTO_MINUTES: dict[Scenario, float] = {
     "recovery-test": 240,
     "database-loss": 30,
     "service-outage": 5,
     "region-loss": 120,
+    "total-loss": 240,
 }
 """What common runbooks promise for each."""
 
@@ -46,6 +48,12 @@ class Drills(Part):
         description="Query for the time, with its zone, of the newest write, asked in the restored copy; empty: the"
         " time of the backup counts.",
     )
+
+    escrow: str = Field(
+        default="",
+        description="File that `backstop escrow` made, for drills of a total loss; may be a reference.",
+    )
+    escrow_identity: Secret | None = Field(default=None, description="Reference to a private key that opens it.")
 
     @field_validator("time_zone")
     @classmethod

@@ -40,9 +40,14 @@ def resolve(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def references_in(text: str) -> list[str]:
+    """Every one that resolving the text looks up."""
+    return [text] if text.startswith("file:/") else [match[0] for match in _VARIABLE.finditer(text)]
+
+
 def secrets_in(text: str) -> list[str]:
     """What the text resolves to, and the value of each of its references alone; empty where it has none."""
-    references = [text] if text.startswith("file:/") else [match[0] for match in _VARIABLE.finditer(text)]
+    references = references_in(text)
     return [resolve(one) for one in dict.fromkeys([*references, text])] if references else []
 
 

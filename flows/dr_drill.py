@@ -1,6 +1,6 @@
 """Drill a disaster: let it happen beside what is live, recover by nothing but the backup, measure, keep the evidence.
 
-look for what is live → recovery-test | database-loss | service-outage | region-loss → verdict → evidence → status
+look for what is live → what happens, and the recovery (SCENARIOS) → verdict → evidence → status
 """
 
 from typing import Annotated
@@ -20,6 +20,7 @@ from tasks.drill_recovery_test import hold_recovery_test
 from tasks.drill_region_loss import hold_region_loss
 from tasks.drill_report import in_short
 from tasks.drill_service_outage import hold_service_outage
+from tasks.drill_total_loss import hold_total_loss
 from tasks.notice import announce
 
 Which = Annotated[
@@ -32,6 +33,7 @@ SCENARIOS = {
     "database-loss": hold_database_loss,
     "service-outage": hold_service_outage,
     "region-loss": hold_region_loss,
+    "total-loss": hold_total_loss,
 }
 
 

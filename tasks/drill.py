@@ -73,6 +73,11 @@ class Drill:
         self._disaster, self.disaster_at = time.monotonic(), datetime.now(UTC)
         self.newest_write = None  # what a stand-in held is not what comes back
 
+    def is_too_late(self) -> bool:
+        """Whether the time is over within which the service had to be back."""
+        allowed = self.policy.rto_minutes(self.scenario) * 60
+        return self._disaster is not None and time.monotonic() - self._disaster > allowed
+
     def recover(self) -> None:
         """Until now it counted: the service was verified again."""
         self._recovered = time.monotonic()

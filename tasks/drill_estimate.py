@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from blocks.manifest import Manifest
 from tasks.drill_report import Estimate, Phase
 
-GROWS_WITH_SIZE = ("restore", "verify data")
+GROWS_WITH_SIZE = ("download", "restore", "verify data")
 """Phases that read all of the data; every other one takes the same."""
 AS_LARGE = 1.1
 """Up to so many times the size nothing is worth telling."""

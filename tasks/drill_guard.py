@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -42,6 +42,15 @@ def require_beside(environment: Environment) -> None:
                     f" {environment.environment}.",
                     f"Let {name} name another one. Nothing was connected to, and nothing was changed.",
                 )
+
+
+def require_no_live_socket(environment: Environment, variables: Mapping[str, str]) -> None:
+    """Of what an application is given that has a loopback of its own. Raises Refused for a live server's socket."""
+    live = dict(_live_addresses(environment))
+    for name, value in variables.items():
+        for address in addresses_of(value):
+            if address in live and not address.port:
+                raise Refused(f"The drill would reach what is live: {name} is the socket of {live[address]}.")
 
 
 def require_own_server(environment: Environment, url: str) -> None:

@@ -10,6 +10,7 @@ from blocks.custodian import custody
 from blocks.drills import Scenario
 from blocks.environment import Environment
 from blocks.errors import BackstopError, BackupIsBad, FenceLost, NotStored, Refused, ReleaseIsBad
+from blocks.escrow import EscrowIsBad
 from blocks.postgres.restore import RestoreFailed
 from tasks.catalogue import Backup, Catalogue, find_backup, read_catalogue
 from tasks.drill import Drill, DrillFailed
@@ -19,7 +20,7 @@ from tasks.drill_region_loss import tell_of_copy, without_its_region
 from tasks.drill_report import DrillReport
 from tasks.trial import trial_of, without_variables
 
-RECOVERY_FAILED = (BackupIsBad, NotStored, RestoreFailed, ReleaseIsBad, DrillFailed)
+RECOVERY_FAILED = (BackupIsBad, NotStored, RestoreFailed, ReleaseIsBad, EscrowIsBad, DrillFailed)
 """Anything else says nothing about backup or release: the drill could not run."""
 
 Scenarios = dict[str, Callable[[Drill], None]]

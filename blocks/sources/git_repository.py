@@ -37,6 +37,15 @@ class GitRepository(Part):
     )
     ci_token: Secret | None = Field(default=None, description="Reference to a token that may read check runs.")
 
+    def read_address(self) -> str:
+        """Where it can be cloned from: its remote's address; without a remote the folder itself."""
+        if not self.remote:
+            return resolve(self.folder)
+        found = self._git("remote", "get-url", self.remote)
+        if found.returncode:
+            raise RefusedByPlatform(f"git knows no remote {self.remote}.")
+        return found.stdout.strip()
+
     def fetch_tags(self) -> None:
         """Learn the tags that somebody else pushed; without a remote there is nobody else."""
         if self.remote:
@@ -129,6 +138,21 @@ class GitRepository(Part):
             return _run_whole_group(command, _GIT_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unreachable(f"git does not answer ({type(error).__name__}).") from None
+
+
+def clone(address: str, folder: Path) -> GitRepository:
+    """All branches and tags of it, into a new folder. Raises RefusedByPlatform, Unreachable.
+
+    The address may hold a password: it goes into a file of the clone, not onto a command line.
+    """
+    cloned = GitRepository(folder=str(folder))
+    folder.mkdir(mode=0o700)
+    cloned._must("init", "--quiet", "--bare", "--template=")
+    escaped = address.replace("\\", "\\\\").replace('"', '\\"')
+    with open(folder / "config", "a") as config:
+        config.write(f'[remote "origin"]\n\turl = "{escaped}"\n')
+    cloned._must("fetch", "--quiet", "--no-auto-gc", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    return cloned
 
 
 def _run_whole_group(command: list[str], seconds: float) -> "subprocess.CompletedProcess[str]":

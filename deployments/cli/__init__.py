@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "start a procedure in an environment, and follow it",
     "approve": "decide about a run that waits for an approval",
     "restore": "restore with the ledger and Prefect gone",
+    "escrow": "keep what a total loss would take along, sealed for keys that are offline",
     "status": "show what runs, and how every environment stands",
     "approvers": "say who may approve, and give them their one-time codes",
     "recover": "finish what dead runs left armed, now",

@@ -20,7 +20,8 @@ from blocks.surroundings import BARE
 from deployments.stack.state import State
 
 _MARKER = "backstop-state"
-_OUTSIDE = Path("/var/lib")
+_OUTSIDE = Path(os.environ.get("BACKSTOP_POSTGRES_HOME", "/var/lib"))
+"""A stack that is to leave nothing behind has another place."""
 _TIMEOUT = 30
 
 
@@ -59,7 +60,8 @@ class PostgresHome:
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Make the folder, and the copy of the programs where one is needed."""
-        self.folder.mkdir(mode=0o700 if self.user is None else 0o711, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o700 if self.user is None else 0o711)  # whatever our umask is
         (self.folder / _MARKER).write_text(str(self.state.folder))
         if self.user:
             self._tell_of_earlier_ones(say)

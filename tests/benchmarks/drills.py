@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import psutil
 import psycopg
+import pyrage
 from rich.console import Console
 from rich.table import Table
 
@@ -25,14 +26,14 @@ from deployments.stack.first_release import FIRST_VERSION
 from deployments.stack.postgres_home import find_programs
 from tests.benchmarks.backups import FILL
 from tests.benchmarks.costs import read_cpu_seconds
-from tests.benchmarks.stack import own_stack
+from tests.benchmarks.stack import apply_environment, own_stack
 from tests.deployments.shop.processes import free_port, process, running_postgres
 from tests.flows.runner import WORKERS_PATH
 from tests.running_stack import WITHIN, RunningStack
 
 ENVIRONMENT, DATABASE = "shop-staging", "shop_staging"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-RECOVERY_TEST, OTHERS = "recovery-test", ("database-loss", "service-outage")
+RECOVERY_TEST, OTHERS = "recovery-test", ("database-loss", "service-outage", "region-loss", "total-loss")
 DURABLE, HASTY = "script, durable server", "script, fsync off"
 TASKS = (
     "INSERT INTO tasks (user_id, title) SELECT one.id, 'Task ' || number"
@@ -117,8 +118,20 @@ def fill(on: Bench) -> None:
     with psycopg.connect(on.stack.layout.database_url(DATABASE), autocommit=True, connect_timeout=5) as connection:
         for statement in (TASKS, *FILL, LARGE_OBJECTS_READABLE):
             connection.execute(statement.encode())
-    on.stack.run("run", "back-up-database", ENVIRONMENT, "--wait")
+    for procedure in ("back-up-database", "verify-backup"):
+        on.stack.run("run", procedure, ENVIRONMENT, "--wait")
+    prepare_for_losses(on.stack)
     shell(on, DUMP, database_url(on.servers[DURABLE], DATABASE))
+
+
+def prepare_for_losses(stack: RunningStack) -> None:
+    """The store's copy is the store itself; the escrow's key lies beside it."""
+    key, folder = pyrage.x25519.Identity.generate(), stack.folder.parent
+    (folder / "escrow-key").write_text(str(key))
+    drills = {"escrow": f"{folder}/escrow", "escrow_identity": f"file:{folder}/escrow-key"}
+    copied = {"type": "directory", "folder": "${SHOP_BACKUPS}"}
+    file = str(apply_environment(stack, ENVIRONMENT, drills=drills, region_copy=copied))
+    stack.run("escrow", "make", file, "--for", str(key.to_public()), "--output", f"{folder}/escrow")
 
 
 def check_out(on: Bench) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import psutil
+import pyrage
 import pytest
 import yaml
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
@@ -21,6 +22,7 @@ from blocks.ledger.connection import connect
 from blocks.ledger.fence import Fence
 from blocks.postgres.scratch import PREFIX
 from deployments.apply import ROOT
+from deployments.stack.state import write_private
 from tasks.drills_due import load_environments_with_drills, start_drill_if_due
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.records import RUN_SECONDS, Records
@@ -29,7 +31,7 @@ from tests.flows.shop_database import ShopDatabase
 from tests.prefect_server import prefect_api, read_deployment
 from tests.running_stack import RunningStack
 
-DRILLED, STRICT, ASTRAY = "shop-drilled", "shop-drilled-strictly", "shop-drilled-astray"
+DRILLED, STRICT, ASTRAY, LOST = "shop-drilled", "shop-drilled-strictly", "shop-drilled-astray", "shop-lost"
 STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
 STRICT_OBJECTIVES = {"recovery-test": {"rto_minutes": 0.001}, "region-loss": {"rpo_minutes": 0.001}}
 
@@ -50,11 +52,31 @@ def store(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) 
             "region_copy": {"type": "directory", "folder": f"{folder}/elsewhere"},
         },
         ASTRAY: {"backups": {**staging["backups"], "scratch_url": "${SHOP_STAGING_RESTORE_DATABASE_URL}"}},
+        LOST: {
+            "drills": {"escrow": f"{folder}/escrow", "escrow_identity": f"file:{folder}/escrow-key"},
+            "approvals": {"procedures": {"restore-and-verify": {"needed": 1}}},  # of whom nobody is left
+            "notices": {"channels": [f"file:{folder}/closed-channel"]},
+        },
     }
     for name, parts in differences.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({**staging, "environment": name, **parts}))
     shared_stack.run("apply", *(str(folder / f"{name}.yaml") for name in differences))
     return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def escrow(shared_stack: RunningStack, store: Path) -> Path:
+    """Of LOST, which has a proven backup."""
+    for procedure in ("back-up-database", "verify-backup"):
+        made = shared_stack.run_procedure(procedure, LOST)
+        assert made["ending"] == "Done", made
+    key, folder = pyrage.x25519.Identity.generate(), store.parent
+    write_private(folder / "escrow-key", str(key))
+    shared_stack.run(
+        *("escrow", "make", str(folder / f"{LOST}.yaml")),
+        *("--for", str(key.to_public()), "--output", str(folder / "escrow")),
+    )
+    return folder / "escrow"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +166,56 @@ def test_a_lost_region_is_recovered_from_a_copy_that_is_behind(stack: RunningSta
     assert list((store.parent / "elsewhere" / STRICT).glob("drills/*region-loss*")) == [], "evidence goes to the store"
 
 
+def rebuilt() -> set[Path]:
+    """Folders of what a total loss is recovered into."""
+    return set(Path("/tmp").glob(f"{PREFIX}rebuilt*"))  # noqa: S108 (where they lie)
+
+
+def test_after_a_total_loss_all_is_rebuilt_from_store_code_and_escrow(
+    stack: RunningStack, store: Path, escrow: Path, records: Records
+) -> None:
+    rows, folders = ShopDatabase(stack).rows(), rebuilt()
+
+    result = stack.run_procedure("dr-drill", LOST, scenario="total-loss")
+
+    assert (result["ending"], result["exit_code"]) == ("Done", 0), result["message"]
+    (path,) = evidence(store, LOST)
+    report = json.loads(path.read_text())
+    names = ["open escrow", "download", "provision", "restore", "verify data", "boot", "switch", "verify service"]
+    assert [phase["name"] for phase in report["phases"] if phase["counts"]] == names
+    assert (report["rto"]["allowed_seconds"], report["release"]) == (240 * 60, "v1.0.0")
+    assert report["before"]["content_sha256"] == report["after"]["content_sha256"]
+    assert report["after"]["passed"] == ["app", "GET /version", "GET /tasks", "version", "smoke"]
+    assert records.effects(result["run"]) == [], "what was restored, was in another ledger"
+    assert ShopDatabase(stack).rows() == rows
+    assert rebuilt() <= folders
+    kept = path.read_text() + path.with_suffix(".html").read_text()
+    secrets = [value for name, value in stack.surroundings.items() if name.startswith(("SHOP_STAGING_", "BACKSTOP_A"))]
+    assert [secret for secret in secrets if secret in kept] == []
+
+
+def test_a_total_loss_that_is_killed_leaves_no_process_and_no_folder(
+    stack: RunningStack, escrow: Path, records: Records
+) -> None:
+    folders = rebuilt()
+    with running_procedures(stack) as runner:
+        before = records.newest_run(LOST)
+        runner.begin("dr-drill", LOST, scenario="total-loss")
+        records.wait_until_begun(LOST, before)
+        family: list[psutil.Process] = []
+
+        def has_its_own_postgres() -> bool:
+            family[:] = psutil.Process(runner.process.pid).children(recursive=True)
+            found = [folder for one in family if (folder := data_folder(one))]
+            return any(folder.is_relative_to(own) for folder in found for own in rebuilt() - folders)
+
+        eventually(has_its_own_postgres, RUN_SECONDS)
+        runner.process.send_signal(signal.SIGKILL)
+        eventually(lambda: not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+    eventually(lambda: rebuilt() <= folders, RUN_SECONDS)
+    records.assert_settled(f"{LOST}/drills")
+
+
 def test_one_that_would_touch_what_is_live_connects_to_nothing(stack: RunningStack, store: Path, backup: str) -> None:
     result = stack.run_procedure("dr-drill", ASTRAY)
     assert (result["ending"], result["exit_code"]) == ("Refused", 1)
@@ -228,14 +300,18 @@ def test_a_wrong_parameter_is_refused_and_says_nothing_about_readiness(
     assert records.events(result["run"], "drill began") == []
 
 
-def server_folder(process: psutil.Process) -> Path | None:
-    """Of a throw-away server, which lies elsewhere; None for any other process, and for one that was killed before."""
+def data_folder(process: psutil.Process) -> Path | None:
+    """Of a PostgreSQL server; None for any other process, and for one that was killed before."""
     with suppress(psutil.Error):
         words = process.cmdline()
-        if "-D" in words:
-            folder = Path(words[words.index("-D") + 1]).parent
-            return folder if folder.name.startswith(PREFIX) else None
+        return Path(words[words.index("-D") + 1]) if "-D" in words else None
     return None
+
+
+def server_folder(process: psutil.Process) -> Path | None:
+    """Of a throw-away server, which lies elsewhere; None for any other process."""
+    data = data_folder(process)
+    return data.parent if data and data.parent.name.startswith(PREFIX) else None
 
 
 @pytest.fixture

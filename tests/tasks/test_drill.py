@@ -6,16 +6,19 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
+import pyrage
 import pytest
 
 from blocks.cache import RedisCache
 from blocks.drills import Drills, Scenario
 from blocks.errors import BadParameter
+from blocks.escrow import Escrow, seal_escrow
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.scratch import PREFIX
 from blocks.stores.directory import DirectoryStore
@@ -28,6 +31,7 @@ from tasks.drill_region_loss import hold_region_loss
 from tasks.drill_report import DrillReport, in_short
 from tasks.drill_service_outage import hold_service_outage
 from tasks.drill_steps import Server, read_newest_write
+from tasks.drill_total_loss import hold_total_loss
 from tests.databases.practice import Practice, practising
 from tests.deployments.shop.processes import Postgres
 from tests.ledger_database import LedgerDatabase
@@ -47,6 +51,7 @@ SCENARIOS: dict[Scenario, Callable[[Drill], None]] = {
     "database-loss": hold_database_loss.fn,
     "service-outage": hold_service_outage.fn,
     "region-loss": hold_region_loss.fn,
+    "total-loss": hold_total_loss.fn,
 }
 BEYOND_ITS_OWN = "127.0.0.1:1"
 
@@ -126,7 +131,7 @@ def region(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", PHASES)
 def test_what_can_be_recovered_is_and_keeps_its_objectives(practice: Practice, scenario: Scenario) -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours:
         reach = f"127.0.0.1:{ours.getsockname()[1]} {BEYOND_ITS_OWN}"
@@ -324,6 +329,43 @@ def test_a_region_whose_backups_are_lost_with_it(practice: Practice) -> None:
     report = drill(practice, "region-loss", "", region_copy=None)
     assert (report.verdict, report.phases) == ("could not run", [])
     assert "shop has no part `region_copy`: its backups are lost with their region." in told(report)
+
+
+def test_a_total_loss_without_an_escrow(practice: Practice) -> None:
+    report = drill(practice, "total-loss")
+    assert (report.verdict, [phase.name for phase in report.phases]) == ("could not run", ["open escrow", "clean up"])
+    assert "shop names no escrow" in told(report)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"key": "another"}, "The escrow cannot be opened"),
+        ({"lacks": "backup_url"}, "lacks file:"),
+        ({"environment": "other"}, "The escrow is that of other."),
+        ({"repository": "/nowhere"}, "The code cannot be cloned"),
+    ],
+    ids=["another key", "lacks a reference", "another environment", "no code"],
+)
+def test_an_escrow_that_would_not_help(practice: Practice, tmp_path: Path, wrong: dict[str, str], problem: str) -> None:
+    keys = {name: pyrage.x25519.Identity.generate() for name in ("right", "another")}
+    names = [f"file:{practice.folder}/{name}" for name in ("url", "backup_url", "identity")]
+    names += ["${NOT_THERE}"]
+    escrow = Escrow(
+        environment=wrong.get("environment", "shop"),
+        made_at=datetime.now(UTC),
+        file="environment: shop",
+        repository=wrong.get("repository", practice.environment.source.folder),
+        references={name: "x" for name in names if not name.endswith(f"/{wrong.get('lacks')}")},
+        application={},
+    )
+    (tmp_path / "escrow.age").write_bytes(seal_escrow(escrow, [str(keys["right"].to_public())]))
+    (tmp_path / "key").write_text(str(keys[wrong.get("key", "right")]))
+    report = drill(
+        practice, "total-loss", drills=Drills(escrow=f"{tmp_path}/escrow.age", escrow_identity=f"file:{tmp_path}/key")
+    )
+    assert report.verdict == "failed", told(report)
+    assert problem in told(report)
 
 
 def test_an_environment_that_cannot_be_drilled(practice: Practice) -> None:
