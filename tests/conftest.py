@@ -31,11 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Brought up once; whatever a test breaks, it mends.
-
-    With few visitors: as many as the sample has otherwise take half of what an idle stack takes.
-    """
-    stack = RunningStack(tmp_path_factory.mktemp("stack") / "state", visits=5)
+    """Brought up once; whatever a test breaks, it mends."""
+    stack = RunningStack(tmp_path_factory.mktemp("stack") / "state")
     try:
         stack.run("up")
         yield stack

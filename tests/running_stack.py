@@ -26,8 +26,6 @@ WITHIN = 180
 class RunningStack:
     folder: Path
     runner: KeptRunner = field(default_factory=KeptRunner, compare=False, repr=False)
-    visits: int = 20
-    """A second, to production."""
 
     @property
     def state(self) -> State:
@@ -54,12 +52,7 @@ class RunningStack:
         """The command under way; with `stdin` it reads what a test writes."""
         return subprocess.Popen(
             [sys.executable, "-m", "deployments.cli", *words],
-            env={
-                **os.environ,
-                "BACKSTOP_STATE": str(self.folder),
-                "BACKSTOP_SCHEDULES": "paused",
-                "BACKSTOP_VISITS": str(self.visits),
-            },
+            env={**os.environ, "BACKSTOP_STATE": str(self.folder), "BACKSTOP_SCHEDULES": "paused"},
             stdin=subprocess.PIPE if stdin else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

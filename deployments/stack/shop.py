@@ -1,7 +1,6 @@
 """The sample service: a sandbox for each environment, and visitors for production."""
 
 import json
-import os
 import sys
 from functools import partial
 
@@ -15,7 +14,7 @@ from deployments.stack.layout import Layout
 REPOSITORY = "repository"
 """What the sandboxes need besides other parts: the sample service's git repository."""
 
-_VISITS_A_SECOND = "20"
+_VISITS_A_SECOND = 20
 _SECONDS = 2
 
 
@@ -47,7 +46,7 @@ def sandbox(layout: Layout, environment: str) -> Component:
 
 def visitors(layout: Layout) -> Component:
     url, log = layout.front_url("production"), layout.visits
-    rate = os.environ.get("BACKSTOP_VISITS", _VISITS_A_SECOND)
+    rate = str(_VISITS_A_SECOND)
     return Component(
         name="visitors",
         argv=(
