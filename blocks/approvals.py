@@ -15,8 +15,8 @@ NEVER_ASKED = frozenset(
 )
 """They make and prove backups, drill beside what is live, look, or put back what an approved run left behind."""
 
-NOT_ASKED_UNLESS_NAMED = frozenset({"roll-back-deploy"})
-"""A policy for everything is not meant for the one that brings visitors back to what worked."""
+NOT_ASKED_UNLESS_NAMED = frozenset({"roll-back-deploy", "roll-back-rotation"})
+"""A policy for everything is not meant for those that bring visitors back to what worked."""
 
 Approver = Annotated[str, StringConstraints(to_lower=True, pattern=rf"^(?i:{APPROVER_NAME.pattern})$")]
 Procedure = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*$", max_length=60)]

@@ -24,6 +24,7 @@ from blocks.notices import Notices
 from blocks.part import Part
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
+from blocks.rotation import Rotation
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore
@@ -61,6 +62,7 @@ class Environment(Part):
     )
     trial: Trial | None = Field(default=None, description="How a release is tried on a copy of the database.")
     drills: Drills | None = Field(default=None, description="How recovery is drilled.")
+    secrets: Rotation | None = Field(default=None, description="Which secrets are rotated.")
     cache: RedisCache | None = Field(default=None, description="The application's Redis.")
 
 

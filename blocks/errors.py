@@ -18,6 +18,8 @@ BackstopError                    message + hint, both for the person on call
 ├── RefusedByStore               the backup store answers no
 │   ├── AlreadyStored            an object of that name exists and is never replaced
 │   └── NotStored                there is no object of that name
+├── RefusedBySink                where a secret must arrive, the answer is no
+├── SecretIsBad                  a secret is refused, accepted, or in use, and should not be
 ├── BackupIsBad                  a backup is not what its manifest says
 ├── Preempted                    an emergency asked for the environment
 ├── FenceLost                    the run no longer owns its environment
@@ -122,6 +124,14 @@ class AlreadyStored(RefusedByStore):
 
 class NotStored(RefusedByStore):
     """There is no object of that name."""
+
+
+class RefusedBySink(BackstopError):
+    """An answer of a place where a secret must arrive, and it says no."""
+
+
+class SecretIsBad(BackstopError):
+    """A new one that is refused, an old one that is accepted or in use still."""
 
 
 class BackupIsBad(BackstopError):

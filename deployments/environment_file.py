@@ -24,6 +24,7 @@ from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
+from blocks.rotation import Rotation
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore
@@ -53,6 +54,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
     },
     "trial": {"": Trial},
     "drills": {"": Drills},
+    "secrets": {"": Rotation},
     "cache": {"": RedisCache},
 }
 """Part → its `type` in the file → block. A part of one kind needs no type."""

@@ -13,6 +13,7 @@ from blocks.reference import resolve
 from blocks.trust import trusted_certificates
 from deployments.drill_standing import read_drill_standing
 from deployments.prefect_api import PrefectApi
+from deployments.secret_standing import read_secret_standing
 
 _SECONDS = 2
 
@@ -33,6 +34,8 @@ class Standing(BaseModel):
     """Objectives that are not kept."""
     drills: str
     """The last recovery drill that kept its objectives; `never` where none has."""
+    secrets: list[str]
+    """Each that is rotated, with its age."""
     not_ready: list[str]
     """Why recovery cannot be relied upon; until a drill passes."""
 
@@ -54,6 +57,7 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
     ).fetchone()
     backups, broken = _read_backups(connection, name, document["data"])
     drilled = read_drill_standing(connection, name, document["data"])
+    secrets = read_secret_standing(connection, name, document["data"])
     return Standing(
         environment=name,
         release=_read_release(document["data"]["service"]),
@@ -63,8 +67,9 @@ def _read(connection: Connection, document: dict[str, Any]) -> Standing:
         needs_a_human=_undos(connection, name, "failed"),
         last_run=f"{last['procedure']}: {last['ending']}, {last['started_at']:%Y-%m-%d %H:%M:%S %Z}" if last else "",
         backups=backups,
-        broken=[*broken, *drilled.overdue],
+        broken=[*broken, *drilled.overdue, *secrets.overdue],
         drills=drilled.drills,
+        secrets=secrets.secrets,
         not_ready=drilled.not_ready,
     )
 

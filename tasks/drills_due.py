@@ -4,15 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
 
 from blocks.drills import Drills
-from blocks.environment import Environment, load_environment, read_environment_names
+from blocks.environment import Environment
 from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
 from tasks.drill_evidence import ENDED
 from tasks.drill_report import in_words
-from tasks.due_runs import is_held, start
+from tasks.due_runs import is_held, load_environments, start
 
 LOOK = timedelta(days=1)
 """How often somebody looks."""
@@ -21,18 +20,7 @@ REQUESTED_BY = "drills-due"
 
 def load_environments_with_drills() -> list[Environment]:
     """Every environment that has a part `drills`."""
-    with get_client(sync_client=True) as client:
-        names = read_environment_names(client)
-    return [found for name in names if (found := _load(name)) and found.drills]
-
-
-def _load(name: str) -> Environment | None:
-    """One that cannot be loaded keeps nobody from the others."""
-    try:
-        return load_environment(name)
-    except (BackstopError, ValueError) as error:
-        get_run_logger().error("%s cannot be loaded: %s", name, error)
-        return None
+    return [found for found in load_environments() if found.drills]
 
 
 # Repeating is safe: who finds a drill under way starts none.

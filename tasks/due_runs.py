@@ -18,11 +18,24 @@ from tasks.due import Due, look_what_is_due
 REQUESTED_BY = "backups-due"
 
 
-def load_environments_with_backups() -> list[Environment]:
-    """Every environment that has a store and a database."""
+def load_environments() -> list[Environment]:
+    """Every environment. One that cannot be loaded keeps nobody from the others."""
     with get_client(sync_client=True) as client:
         names = read_environment_names(client)
-    return [found for found in map(load_environment, names) if found.store and found.database]
+    return [found for name in names if (found := _load(name))]
+
+
+def _load(name: str) -> Environment | None:
+    try:
+        return load_environment(name)
+    except (BackstopError, ValueError) as error:
+        get_run_logger().error("%s cannot be loaded: %s", name, error)
+        return None
+
+
+def load_environments_with_backups() -> list[Environment]:
+    """Every environment that has a store and a database."""
+    return [found for found in load_environments() if found.store and found.database]
 
 
 # Repeating is safe: who finds a backup under way starts none.

@@ -19,7 +19,10 @@ from blocks.approvals import Rule
 from blocks.backups import Assertion
 from blocks.drills import Objective
 from blocks.freeze import Freeze
+from blocks.secrets.postgres_role import PostgresRole
 from blocks.service import Signature, SmokeStep
+from blocks.sinks.env_file import EnvFile
+from blocks.sinks.platform_variables import PlatformVariables
 from deployments.cli import COMMANDS
 from deployments.environment_file import PARTS
 
@@ -32,6 +35,9 @@ INNER = {
     "A rule": Rule,
     "An assertion": Assertion,
     "A drill's objective": Objective,
+    "A secret: postgres-role": PostgresRole,
+    "A sink: platform": PlatformVariables,
+    "A sink: env-file": EnvFile,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {

@@ -1,5 +1,6 @@
-"""After deploys good, bad and refused, a backup, its proof and a drill, no secret stands anywhere but where it must."""
+"""After deploys good, bad and refused, a backup, its proof, a drill, a rotation: no secret stands but where it must."""
 
+import json
 import stat
 import subprocess
 import threading
@@ -48,6 +49,7 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
             ("back-up-database", {}, "Done"),
             ("verify-backup", {}, "Done"),
             ("dr-drill", {}, "Done"),
+            ("rotate-secrets", {}, "Done"),
         ):
             run = shared_stack.run_as_ci(procedure, "shop-staging", **parameters)
             assert run["ending"] == ending, run
@@ -61,8 +63,10 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
 
 @pytest.fixture
 def secrets(stack: RunningStack, command_lines: set[str]) -> dict[str, str]:
-    """Name → value of everything that is secret in this stack, after the runs."""
-    return dict(_leaves(stack.layout.credentials.model_dump()))
+    """Name → value of everything that is secret in this stack, after the runs, and of what was rotated."""
+    logins = {f"login {number}": password for number, password in enumerate(_logins(stack), 1)}
+    assert len(logins) >= 2
+    return {**dict(_leaves(stack.layout.credentials.model_dump())), **logins}
 
 
 def test_every_value_that_an_environment_refers_to_is_searched_for(
@@ -129,6 +133,13 @@ def test_a_secret_that_leaked_would_be_found(stack: RunningStack, secrets: dict[
     log = (stack.state.folder / "logs" / "worker.log").read_bytes()
     (tmp_path / "worker.log").write_bytes(log + secrets["production.sandbox_token"].encode() + log)
     assert find_in_files(secrets, tmp_path) == ["worker.log: production.sandbox_token (plain)"]
+
+
+def _logins(stack: RunningStack) -> set[str]:
+    """Passwords with which staging logged in before its rotation and logs in now: its platform knows all of them."""
+    state = json.loads((stack.layout.sandbox("staging") / "state.json").read_text())
+    variables = [state["variables"], *(release["variables"] for release in state["releases"].values())]
+    return {urlsplit(one["DATABASE_URL"]).password or "" for one in variables}
 
 
 def dump_database(stack: RunningStack, database: str) -> bytes:

@@ -61,6 +61,16 @@ def with_database(url: str, name: str) -> str:
     return make_conninfo("", **{**conninfo_to_dict(url), "dbname": name})
 
 
+def with_login(url: str, user: str, password: str) -> str:
+    """The same server, database and options, for another login. A URL stays one, as the application's library wants."""
+    read_conninfo(url)
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return make_conninfo("", **{**conninfo_to_dict(url), "user": user, "password": password})
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{address}"))
+
+
 def as_role(url: str, role: str) -> str:
     """The same login, acting as another role that it is a member of: what it makes belongs to that one."""
     conninfo = read_conninfo(url)

@@ -60,6 +60,8 @@ def _show(components: list[ComponentStatus], standings: list[Standing], trouble:
         if standing.backups:
             print(f"{'':<16} backups    {standing.backups}")
         print(f"{'':<16} drills     {standing.drills}")
+        if standing.secrets:
+            print(f"{'':<16} secrets    {', '.join(standing.secrets)}")
         lines = (
             ("broken", standing.broken),
             ("not ready", standing.not_ready),

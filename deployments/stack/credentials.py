@@ -29,6 +29,8 @@ class ShopCredentials(BaseModel):
     """Of one environment of the sample service."""
 
     database_password: str = _generated()
+    login_password: str = _generated()
+    """Of the role that the service logs in as at first."""
     sandbox_token: str = _generated()
     session_secret: str = _generated()
     webhook_secret: str = _generated()
@@ -42,6 +44,7 @@ class Credentials(BaseModel):
     ledger_password: str = _generated()
     backup_database_password: str = _generated()
     restore_database_password: str = _generated()
+    rotate_database_password: str = _generated()
     redis_password: str = _generated()
     prefect_password: str = _generated()
     prefect_encryption_key: str = _generated(_generate_fernet_key)

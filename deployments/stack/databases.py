@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from deployments.stack.layout import Layout
+from deployments.stack.layout import Layout, first_login, logins
 
 _CONNECT_SECONDS = 2
 
@@ -29,6 +29,8 @@ def create_databases(layout: Layout) -> None:
         for role, password in layout.operating_passwords.items():
             if role not in roles:
                 _create_role(connection, role, password)
+        for environment in layout.environments:
+            _create_logins(connection, environment, roles)
         if layout.sample:
             _allow_operating(connection, layout.environments)
 
@@ -40,11 +42,24 @@ def _create_role(connection: psycopg.Connection, role: str, password: str) -> No
     connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))
 
 
+def _create_logins(connection: psycopg.Connection, environment: str, there: set[str]) -> None:
+    """Two roles that act as the owner; the second cannot log in before the first rotation."""
+    owner = sql.Identifier(f"shop_{environment}")
+    for role in logins(environment):
+        name = sql.Identifier(role)
+        if role not in there and role != first_login(environment):
+            connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(owner, name))
+        connection.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, owner))
+        connection.execute(sql.SQL("GRANT {} TO shop_rotate WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").format(name))
+
+
 def _allow_operating(connection: psycopg.Connection, environments: tuple[str, ...]) -> None:
-    """What docs/database-roles.md says of the two roles. Repeating it changes nothing."""
+    """What docs/database-roles.md says of these roles. Repeating it changes nothing."""
     connection.execute("GRANT pg_read_all_data TO shop_backup")
     connection.execute("ALTER ROLE shop_restore CREATEDB")
     connection.execute("GRANT pg_signal_backend TO shop_restore")
+    connection.execute("ALTER ROLE shop_rotate CREATEROLE")
     for environment in environments:
         database = sql.Identifier(f"shop_{environment}")
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO shop_backup, shop_restore").format(database))

@@ -12,7 +12,7 @@ import httpx
 from blocks.errors import BackstopError
 from blocks.trust import trusted_certificates
 from deployments.sandbox.checkout import read_commit
-from deployments.stack.layout import Layout
+from deployments.stack.layout import Layout, first_login
 
 FIRST_VERSION = "v1.0.0"
 _FIRST_START = "backstop-up"
@@ -45,7 +45,7 @@ def prepare_releases(layout: Layout, environment: str) -> None:
 def _first_variables(layout: Layout, environment: str) -> dict[str, str]:
     credentials = layout.credentials.of_shop(environment)
     return {
-        "DATABASE_URL": layout.database_url(f"shop_{environment}"),
+        "DATABASE_URL": layout.database_url(first_login(environment), database=f"shop_{environment}"),
         "REDIS_URL": layout.redis_url(environment),
         "SHOP_SESSION_SECRET": credentials.session_secret,
         "SHOP_WEBHOOK_SECRET": credentials.webhook_secret,

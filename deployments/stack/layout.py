@@ -10,6 +10,16 @@ from deployments.stack.state import State
 ENVIRONMENTS = ("staging", "production")
 _REDIS_NUMBER = {"staging": 0, "production": 1}
 
+
+def logins(environment: str) -> tuple[str, str]:
+    """The two roles that the service logs in as, in turns. Both act as the owner of its database."""
+    return f"shop_{environment}_a", f"shop_{environment}_b"
+
+
+def first_login(environment: str) -> str:
+    return logins(environment)[0]
+
+
 NAMES = (
     *("postgres", "redis", "server", "run-starter", "worker", "supervisor"),
     *("shop-staging", "shop-production", "visitors"),
@@ -76,6 +86,8 @@ class Layout:
         return {
             "shop_backup": self.credentials.backup_database_password,
             "shop_restore": self.credentials.restore_database_password,
+            "shop_rotate": self.credentials.rotate_database_password,
+            **{first_login(name): self.credentials.of_shop(name).login_password for name in self.environments},
         }
 
     def database_url(self, role: str, driver: str = "postgresql", database: str = "") -> str:

@@ -59,6 +59,7 @@ def _shop(layout: Layout, environment: str) -> dict[str, str]:
         "DATABASE_URL": layout.database_url(f"shop_{environment}"),
         "BACKUP_DATABASE_URL": layout.database_url("shop_backup", database=f"shop_{environment}"),
         "RESTORE_DATABASE_URL": layout.database_url("shop_restore", database=f"shop_{environment}"),
+        "ROTATE_DATABASE_URL": layout.database_url("shop_rotate", database="postgres"),
         "REDIS_URL": layout.redis_url(environment),
         "DEMO_PASSWORD": credentials.demo_password,
         "WEBHOOK_SECRET": credentials.webhook_secret,

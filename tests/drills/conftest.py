@@ -103,6 +103,7 @@ def practices(
         "back-up-database": lambda: practice.back_up_database(shop),
         "verify-backup": lambda: practice.verify_backup(shop, backup()),
         "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
+        "rotate-secrets": lambda: practice.rotate_secrets(production),
         "restore-table": lambda: practice.restore_table(shop, backup()),
         "undo-restore": lambda: undoing.undo_restore(shop, backup()),
         "undo-restore that would lose writes": lambda: undoing.undo_restore_that_would_lose_writes(shop, backup()),

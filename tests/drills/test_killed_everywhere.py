@@ -15,7 +15,7 @@ from tests.drills.tally import Tally
 PROCEDURES = {
     **dict.fromkeys(("deploy", "deploy of a broken release", "roll-back-deploy", "back-up-database"), 3),
     **dict.fromkeys(("verify-backup", "restore-and-verify", "restore-table"), 3),
-    **dict.fromkeys(("undo-restore-table", "prune-backups"), 2),
+    **dict.fromkeys(("undo-restore-table", "prune-backups", "rotate-secrets"), 2),
     **dict.fromkeys(("undo-restore", "undo-restore that would lose writes"), 1),
     **dict.fromkeys(("import-dump", "dr-drill, recovery-test"), 1),
 }

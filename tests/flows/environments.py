@@ -71,6 +71,14 @@ def _differences(folder: Path) -> dict[str, Parts]:
         "shop-asked-by-name": {"approvals": {"needed": 1, "approvers": ["anne", "ben"], "break_glass": False}},
         "shop-asked-twice": {"approvals": {"needed": 2, "open_hours": 1}},
         "shop-asked-shortly": {"approvals": {"needed": 1, "open_hours": 0.01}},
+        "shop-rotated": {
+            "secrets": {
+                "leave_seconds": 3,
+                "rotated": {
+                    "database": {"sinks": [{"type": "platform"}, {"type": "env-file", "path": f"{folder}/shop.env"}]}
+                },
+            },
+        },
         "shop-tagged": {
             "rollout": {"deployer": "tag", "hotfix_window_seconds": 30},
             "source": {"folder": str(folder / "clone"), "remote": "origin"},

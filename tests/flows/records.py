@@ -74,6 +74,10 @@ class Records:
             for row in self._rows("SELECT state FROM armed_undo WHERE run_id = %s ORDER BY id", run_id)
         ]
 
+    def open_rotations(self) -> list[str]:
+        """Runs of which old values are kept."""
+        return [str(row["run_id"]) for row in self._rows("SELECT run_id FROM rotation")]
+
     def activity(self, environment: str) -> str | None:
         """Of the environment's holder; None when nobody holds it."""
         rows = self._rows("SELECT activity FROM environment WHERE name = %s", environment)

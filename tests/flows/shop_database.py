@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from blocks.postgres.databases import Database, read_database
+from deployments.stack.layout import logins
 from tests.running_stack import RunningStack
 
 ENVIRONMENT = "shop-staging"
@@ -67,12 +68,16 @@ class ShopDatabase:
     @contextmanager
     def unreachable_for_the_service(self) -> Iterator[None]:
         """For a while, and not for the restoring role."""
-        self.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT 0", "postgres")
-        self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", "postgres", [NAME])
+        roles = logins("staging")
+        for role in roles:
+            self.ask(f"ALTER ROLE {role} CONNECTION LIMIT 0", "postgres")
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ANY(%s)"
+        self.ask(ended, "postgres", [list(roles)])
         try:
             yield
         finally:
-            self.ask(f"ALTER ROLE {NAME} CONNECTION LIMIT -1", "postgres")
+            for role in roles:
+                self.ask(f"ALTER ROLE {role} CONNECTION LIMIT -1", "postgres")
 
     def service_answers(self) -> bool:
         url = f"{self.stack.layout.front_url('staging')}/health/detailed"

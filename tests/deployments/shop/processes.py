@@ -87,6 +87,7 @@ def process(
 class Postgres:
     port: int
     password: str
+    log: Path
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://owner:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -118,7 +119,7 @@ def running_postgres(programs: Path = POSTGRES_PROGRAMS) -> Iterator[Postgres]:
     # Not pytest's own folder: another OS user may not look into that.
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         folder = Path(name)
-        server = Postgres(free_port(), secrets.token_hex(16))
+        server = Postgres(free_port(), secrets.token_hex(16), folder / "output.log")
         password_file = folder / "password"
         password_file.write_text(server.password)
         for path in (folder, password_file):

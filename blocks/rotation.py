@@ -1,0 +1,25 @@
+"""The secrets of an environment that are rotated."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from blocks.part import Part
+from blocks.secrets.postgres_role import PostgresRole
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+
+
+class Rotation(Part):
+    """Which secrets are rotated, and how."""
+
+    _block_type_name = "Rotated secrets"
+    _block_type_slug = "rotated-secrets"
+    _description = "Which secrets are rotated, of what kind they are, and where they must arrive."
+
+    rotated: dict[Name, PostgresRole] = Field(
+        default_factory=dict, max_length=100, description="Name → a secret that is rotated."
+    )
+    leave_seconds: float = Field(
+        default=30, gt=0, le=600, description="How long whoever uses an old secret has for leaving it."
+    )

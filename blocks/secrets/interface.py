@@ -1,0 +1,89 @@
+"""What every kind of secret can be asked to do. One class a file implements it."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from blocks.ledger.approvals_key import seal
+from blocks.sinks.env_file import EnvFile
+from blocks.sinks.interface import Values
+from blocks.sinks.platform_variables import PlatformVariables
+
+AnySink = Annotated[PlatformVariables | EnvFile, Field(discriminator="type")]
+
+
+class RotatedSecret(BaseModel, ABC):
+    """One secret: where it must arrive, and how a new one takes the place of the old without either being refused.
+
+    Every call answers within its own time limit or raises Unreachable; a "no" raises RefusedByPlatform. Nothing here
+    retries, waits or logs, and no value is ever part of a message. `old` and `new` are what every sink holds before and
+    after.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="Its kind.")
+    variable: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200, description="What it is called in every sink."
+    )
+    sinks: list[AnySink] = Field(min_length=1, max_length=20, description="Where it must arrive.")
+    max_age_days: float = Field(default=92, gt=0, description="How old it may become.")
+
+    @field_validator("sinks")
+    @classmethod
+    def _are_different(cls, sinks: list[AnySink]) -> list[AnySink]:
+        if len({sink.named for sink in sinks}) < len(sinks):
+            raise ValueError("names a sink twice")
+        return sinks
+
+    @property
+    def variables(self) -> list[str]:
+        """Everything that it consists of."""
+        return [self.variable]
+
+    @property
+    @abstractmethod
+    def effect(self) -> str:
+        """What its rotation means, for whoever approves it."""
+
+    @abstractmethod
+    def read_obstacles(self, old: Values) -> list[str]:
+        """What is in the way of its rotation, a sentence each. Nothing is changed."""
+
+    @abstractmethod
+    def make(self, old: Values) -> Values:
+        """A new one, known to nobody yet. Nothing is changed."""
+
+    @abstractmethod
+    def install(self, old: Values, new: Values) -> None:
+        """Have the new one accepted beside the old. Repeating it changes nothing."""
+
+    @abstractmethod
+    def prove(self, values: Values) -> None:
+        """Raises SecretIsBad when these are not accepted."""
+
+    @abstractmethod
+    def read_users(self, old: Values) -> list[str]:
+        """Who uses the old one still, by what they call themselves."""
+
+    @abstractmethod
+    def retire(self, old: Values) -> None:
+        """Have the old one refused. Repeating it changes nothing."""
+
+    @abstractmethod
+    def prove_refused(self, old: Values) -> None:
+        """Raises SecretIsBad when the old one is accepted still."""
+
+    @abstractmethod
+    def reinstate(self, old: Values) -> None:
+        """Have the old one accepted again, whether or not it was retired."""
+
+    @abstractmethod
+    def withdraw(self, old: Values) -> None:
+        """Have whatever was installed beside the old one refused. Repeating it changes nothing."""
+
+
+def fingerprint(values: Values) -> str:
+    """Tells two of them apart. Made with the worker's key: nobody without it can try guesses on what is stored."""
+    return seal("secret", *(part for pair in sorted(values.items()) for part in pair))[:16]

@@ -1,0 +1,26 @@
+"""The platform's own variables, which the next release starts with."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from blocks.platforms.interface import Platform
+from blocks.sinks.interface import Sink, Values
+
+
+class PlatformVariables(Sink):
+    """The variables of the environment's platform."""
+
+    type: Literal["platform"] = Field(description="The variables of the environment's platform.")
+
+    @property
+    def named(self) -> str:
+        return "the platform's variables"
+
+    def read(self, platform: Platform, variables: Iterable[str]) -> Values:
+        held = platform.read_variables()
+        return {name: held[name] for name in variables if name in held}
+
+    def write(self, platform: Platform, values: Values) -> None:
+        platform.set_variables({**platform.read_variables(), **values})

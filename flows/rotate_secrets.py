@@ -1,0 +1,101 @@
+"""Rotate secrets without anyone noticing, or return to the old ones everywhere.
+
+plan → approval → lock → make → accepted beside the old → every sink → consumers anew → in use → old ones refused
+                                └──── on any failure: old ones accepted, in every sink, consumers of before ────┘
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from blocks.environment import Environment
+from flows.guards.approval import approved
+from flows.guards.armed import armed
+from flows.guards.lock import locked
+from flows.guards.parameters import FilledInByRun, RequestedBy
+from flows.guards.procedure import procedure
+from tasks.consumers import renew_consumers, return_consumers
+from tasks.health import verify_answers
+from tasks.ledger import phase
+from tasks.notice import announce
+from tasks.rotation import (
+    close_rotation,
+    install_new,
+    open_rotation,
+    prove_new_in_use,
+    record_rotated,
+    reinstate_old,
+    reopen_rotation,
+    retire_old,
+    supply_sinks,
+    withdraw_new,
+)
+from tasks.rotation_plan import confirm_unchanged, plan_rotation, publish_rotation_plan, require_possible
+from tasks.rotation_question import question_of, question_of_rollback
+
+Which = Annotated[str, Field(max_length=2000, description="Names of secrets, by commas; empty for all.")]
+PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
+Rotation = Annotated[
+    str | None, FilledInByRun, Field(description="Filled in by a rotation's own rollback; leave empty.")
+]
+
+
+@procedure("rotate-secrets", run_name="rotate secrets of {environment!s:.60}")
+def rotate_secrets(
+    environment: Environment,
+    secrets: Which = "",
+    plan_only: PlanOnly = False,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Give an environment new secrets: everybody uses them, and the old ones are refused, before it is done."""
+    with phase("plan"):
+        plan = plan_rotation(environment, secrets)
+        publish_rotation_plan(plan)
+    if plan_only:
+        return f"Plan {plan.fingerprint} was made. Nothing was changed."
+    require_possible(plan)
+    approved(environment, question_of(plan))
+
+    with locked(environment):
+        confirm_unchanged(plan, plan_rotation(environment, secrets))
+        rotating = open_rotation(environment, plan)
+        with armed(roll_back_rotation, f"the secrets {plan.names}", rotation=rotating.run_id):
+            with phase("make and install"):
+                install_new(rotating)
+            with phase("sinks"):
+                supply_sinks(rotating)
+            with phase("consumers"):
+                renew_consumers(environment, rotating.traffic)
+            with phase("in use"):
+                prove_new_in_use(rotating)
+            with phase("retire the old"):
+                retire_old(rotating)
+                verify_answers(environment.service)
+            record_rotated(rotating)
+        close_rotation(rotating)
+
+    announce(environment, f"Secrets of {plan.environment} were rotated", plan.names)
+    return f"{plan.names} of {plan.environment} rotated; every sink and consumer has the new, the old are refused."
+
+
+@procedure("roll-back-rotation", run_name="roll back the rotation of {environment!s:.60}")
+def roll_back_rotation(
+    environment: Environment,
+    rotation: Rotation = None,
+    requested_by: RequestedBy = "",
+) -> str:
+    """Return every sink and consumer to the old secrets, which are accepted again, and have the new ones refused."""
+    approved(environment, question_of_rollback(environment.environment))
+    with locked(environment):
+        rotating = reopen_rotation(environment, rotation or "")
+        if rotating is None:
+            return f"The secrets of {environment.environment} were put back before."
+        with phase("old secrets back"):
+            reinstate_old(rotating)
+        with phase("consumers of before"):
+            return_consumers(environment, rotating.traffic)
+            verify_answers(environment.service)
+        with phase("withdraw the new"):
+            withdraw_new(rotating)
+        close_rotation(rotating)
+    return f"{', '.join(rotating.old)} of {environment.environment} are the old ones again, everywhere."

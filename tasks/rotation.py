@@ -1,0 +1,168 @@
+"""The steps of a rotation. New values are in this process, in the sinks and where they are checked, nowhere else."""
+
+import time
+from collections.abc import Callable
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.environment import Environment
+from blocks.errors import Refused, SecretIsBad, SomebodyElseChangedIt
+from blocks.ledger.rotations import OpenRotation, Secrets, forget, forget_ended, keep, read_open
+from blocks.secrets.interface import RotatedSecret, fingerprint
+from blocks.sinks.interface import Sink, Values
+from tasks.ledger import current_run, effect, read_intents
+from tasks.retry import is_passing, wait_out
+from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values
+from tasks.secret_age import ROTATED
+from tasks.traffic import TrafficBefore
+
+SUPPLY = "supply sink"
+"""The effect that leaves a new value's fingerprint in the trail."""
+_PAUSE_SECONDS = 0.2
+
+
+class Rotating:
+    """The values at hand. Not a model, nor a dataclass: nothing prints or stores what it holds."""
+
+    def __init__(self, environment: Environment, run_id: str, old: Secrets, traffic: TrafficBefore) -> None:
+        self.environment, self.run_id, self.old, self.traffic = environment, run_id, old, traffic
+        self.new: Secrets = {}
+        self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
+
+
+def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
+    """The old values are kept, sealed, for the way back."""
+    run = current_run()
+    old = read_old_values(environment, plan)
+    forget_ended(run.connection, environment.environment)
+    keep(run.connection, run.id, environment.environment, plan.traffic.model_dump(), old)
+    return Rotating(environment, run.id, old, plan.traffic)
+
+
+def reopen_rotation(environment: Environment, run_id: str) -> Rotating | None:
+    """That of a run, or the one that was left open; None where it was put back already."""
+    found = read_open(current_run().connection, environment.environment, run_id)
+    if found is None and not run_id:
+        raise Refused(
+            f"No rotation of {environment.environment} is left open.",
+            "To leave the present secrets, start rotate-secrets: it makes new ones. Nothing was changed.",
+        )
+    return _rotating(environment, found) if found else None
+
+
+def close_rotation(rotating: Rotating) -> None:
+    """Nothing of it is kept."""
+    forget(current_run().connection, rotating.run_id)
+
+
+# Repeating is safe: what was made is installed again.
+@task(
+    name="Install new secrets",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=1,
+    retry_condition_fn=is_passing,
+)
+def install_new(rotating: Rotating) -> None:
+    """New values are made, and accepted beside the old."""
+    for name, secret in rotating.secrets.items():
+        old = rotating.old[name]
+        new = rotating.new.setdefault(name, secret.make(old))
+        with effect("install secret", secret=name):
+            secret.install(old, new)
+        secret.prove(new)
+
+
+# Repeating is safe: a sink that holds the value is left alone.
+@task(name="Supply sinks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=1, retry_condition_fn=is_passing)
+def supply_sinks(rotating: Rotating) -> None:
+    """Every sink holds the new values. Raises SecretIsBad for one that does not keep what it took."""
+    for name, secret, sink in _sinks(rotating):
+        _write(rotating, name, secret, sink, rotating.new[name])
+
+
+@task(name="Prove that the new secrets are in use", cache_policy=NO_CACHE)
+def prove_new_in_use(rotating: Rotating) -> None:
+    """Nobody uses an old one any more. Raises SecretIsBad where somebody does after `leave_seconds`."""
+    for name, secret in rotating.secrets.items():
+        secret.prove(rotating.new[name])
+        _wait_until_left(rotating, name, secret)
+
+
+# Repeating is safe: what is retired stays retired.
+@task(name="Retire old secrets", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=1, retry_condition_fn=is_passing)
+def retire_old(rotating: Rotating) -> None:
+    """Every old one is refused. Raises SecretIsBad for one that is not."""
+    for name, secret in rotating.secrets.items():
+        with effect("retire secret", secret=name):
+            secret.retire(rotating.old[name])
+        secret.prove_refused(rotating.old[name])
+        secret.prove(rotating.new[name])
+
+
+def record_rotated(rotating: Rotating) -> None:
+    """Date and fingerprint into the trail, never the value."""
+    for name, new in rotating.new.items():
+        current_run().record(ROTATED, secret=name, kind=rotating.secrets[name].type, fingerprint=fingerprint(new))
+
+
+@task(name="Reinstate old secrets", cache_policy=NO_CACHE)
+def reinstate_old(rotating: Rotating) -> None:
+    """Every old one is accepted, and in every sink. Raises SomebodyElseChangedIt for a sink with a third one."""
+    for name, secret in rotating.secrets.items():
+        with effect("reinstate secret", secret=name):
+            wait_out(_step(secret.reinstate, rotating.old[name]))
+    for name, secret, sink in _sinks(rotating):
+        wait_out(lambda name=name, secret=secret, sink=sink: _return_sink(rotating, name, secret, sink))  # type: ignore[misc]
+
+
+@task(name="Withdraw new secrets", cache_policy=NO_CACHE)
+def withdraw_new(rotating: Rotating) -> None:
+    """Whatever the rotation installed beside the old ones is refused, and those are accepted."""
+    for name, secret in rotating.secrets.items():
+        with effect("withdraw secret", secret=name):
+            wait_out(_step(secret.withdraw, rotating.old[name]))
+        wait_out(_step(secret.prove, rotating.old[name]))
+
+
+def _rotating(environment: Environment, found: OpenRotation) -> Rotating:
+    return Rotating(environment, found.run_id, found.unseal(), TrafficBefore.model_validate(found.before))
+
+
+def _sinks(rotating: Rotating) -> list[tuple[str, RotatedSecret, Sink]]:
+    return [(name, secret, sink) for name, secret in rotating.secrets.items() for sink in secret.sinks]
+
+
+def _write(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, values: Values) -> None:
+    platform = rotating.environment.platform
+    if sink.read(platform, secret.variables) == values:
+        return
+    with effect(SUPPLY, secret=name, sink=sink.named, fingerprint=fingerprint(values)):
+        sink.write(platform, values)
+    if sink.read(platform, secret.variables) != values:
+        raise SecretIsBad(f"{name}: {sink.named} took the value and does not hold it.")
+
+
+def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink) -> None:
+    """Only from a value that this rotation wrote, or may have written."""
+    held = sink.read(rotating.environment.platform, secret.variables)
+    intents = read_intents(current_run().connection, rotating.run_id, SUPPLY)
+    explained = {intent["fingerprint"] for intent in intents if intent["secret"] == name}
+    if held != rotating.old[name] and fingerprint(held) not in explained:
+        raise SomebodyElseChangedIt(f"{name}: what {sink.named} holds is neither the old value nor this rotation's.")
+    _write(rotating, name, secret, sink, rotating.old[name])
+
+
+def _wait_until_left(rotating: Rotating, name: str, secret: RotatedSecret) -> None:
+    policy = rotating.environment.secrets
+    seconds = policy.leave_seconds if policy else 0
+    deadline = time.monotonic() + seconds
+    while users := secret.read_users(rotating.old[name]):
+        if time.monotonic() > deadline:
+            raise SecretIsBad(f"{name}: the old one is in use still after {seconds:g} s, by {', '.join(users)}.")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _step(act: Callable[[Values], None], values: Values) -> Callable[[], None]:
+    return lambda: act(values)

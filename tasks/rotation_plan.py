@@ -1,0 +1,193 @@
+"""What a rotation of secrets is about to do, as data: read from the real world, shown, then followed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
+
+from blocks.environment import Environment
+from blocks.errors import BackstopError, BadParameter, Refused, Unmet
+from blocks.ledger.rotations import Secrets, read_open
+from blocks.secrets.interface import RotatedSecret, fingerprint
+from blocks.sinks.interface import Values
+from tasks.deploy_plan import read_traffic_before
+from tasks.ledger import current_run
+from tasks.markdown import plain
+from tasks.prerequisite import Prerequisite
+from tasks.secret_age import read_ages
+from tasks.traffic import TrafficBefore
+
+
+class PlannedSecret(BaseModel):
+    name: str
+    kind: str
+    effect: str
+    """What its rotation means."""
+    sinks: list[str]
+    age: str
+    """In words."""
+    fingerprint: str
+    """Of the one that is there now; empty where there is not one."""
+
+
+class RotationPlan(BaseModel):
+    """Everything that the rotation follows. Its fingerprint covers all of it but words and ages."""
+
+    environment: str
+    secrets: list[PlannedSecret]
+    traffic: TrafficBefore
+    prerequisites: list[Prerequisite]
+
+    @property
+    def names(self) -> str:
+        """In words, for people."""
+        return ", ".join(secret.name for secret in self.secrets)
+
+    @property
+    def fingerprint(self) -> str:
+        followed = self.model_dump_json(exclude={"prerequisites": True, "secrets": {"__all__": {"age", "effect"}}})
+        return hashlib.sha256(followed.encode()).hexdigest()[:16]
+
+
+@task(name="Plan rotation", cache_policy=NO_CACHE)
+def plan_rotation(environment: Environment, names: str) -> RotationPlan:
+    """Read everything that the rotation depends on. Raises BadParameter for a secret that is not there."""
+    chosen = choose_secrets(environment, names)
+    ages = read_ages(current_run().connection, environment.environment)
+    lines = [_line("one release has the traffic", lambda: _one_release(environment))]
+    lines.append(_line("no rotation left open", lambda: _none_open(environment)))
+    planned = []
+    for name, secret in chosen.items():
+        there = _line(f"{name}: its sinks agree", lambda secret=secret: fingerprint(read_agreed(environment, secret)))  # type: ignore[misc]
+        lines.append(there.model_copy(update={"detail": "they hold the same"}) if there.met else there)
+        if there.met:
+            lines.append(_line(f"{name}: can be rotated", lambda secret=secret: _no_obstacle(environment, secret)))  # type: ignore[misc]
+        planned.append(
+            PlannedSecret(
+                name=name,
+                kind=secret.type,
+                effect=secret.effect,
+                sinks=[sink.named for sink in secret.sinks],
+                age=_in_words(ages.get(name)),
+                fingerprint=there.detail if there.met else "",
+            )
+        )
+    return RotationPlan(
+        environment=environment.environment,
+        secrets=planned,
+        traffic=read_traffic_before(environment.platform, ""),
+        prerequisites=lines,
+    )
+
+
+def choose_secrets(environment: Environment, names: str) -> dict[str, RotatedSecret]:
+    """Those that are named, by commas; all where none is. Raises BadParameter, or Refused where there are none."""
+    known: dict[str, RotatedSecret] = dict(environment.secrets.rotated) if environment.secrets else {}
+    if not known:
+        raise Refused(
+            f"{environment.environment} names no secrets to rotate.",
+            "Add the part `secrets` to its file and apply it. Nothing was changed.",
+        )
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in asked if name not in known]:
+        raise BadParameter("secrets", ", ".join(unknown), f"{', '.join(known)}; by commas, empty for all")
+    return {name: secret for name, secret in known.items() if not asked or name in asked}
+
+
+def read_agreed(environment: Environment, secret: RotatedSecret) -> Values:
+    """What all its sinks hold. Raises Unmet where one has nothing, or they differ."""
+    held = {sink.named: sink.read(environment.platform, secret.variables) for sink in secret.sinks}
+    if without := [named for named, values in held.items() if not values.get(secret.variable)]:
+        raise Unmet(f"{' and '.join(without)} holds no {secret.variable}")
+    first, *others = held
+    if differing := [named for named in others if held[named] != held[first]]:
+        raise Unmet(f"{' and '.join(differing)} holds another {secret.variable} than {first}")
+    return held[first]
+
+
+def read_old_values(environment: Environment, plan: RotationPlan) -> Secrets:
+    """Of every secret of the plan. Raises Unmet, or Refused where they are no longer those of the plan."""
+    chosen = choose_secrets(environment, plan.names)
+    old = {name: read_agreed(environment, secret) for name, secret in chosen.items()}
+    if changed := [planned.name for planned in plan.secrets if fingerprint(old[planned.name]) != planned.fingerprint]:
+        raise Refused(f"{', '.join(changed)} changed since plan {plan.fingerprint} was made.")
+    return old
+
+
+def publish_rotation_plan(plan: RotationPlan) -> None:
+    """Show the plan on the run's page, and record its fingerprint."""
+    current_run().record("plan made", fingerprint=plan.fingerprint, secrets=plan.names)
+    current_run().facts.update(secrets=plan.names, plan=plan.fingerprint)
+    create_markdown_artifact(
+        "\n".join(_page(plan)), key="plan", description=f"Rotate {plan.names} of {plan.environment}"[:200]
+    )
+
+
+def require_possible(plan: RotationPlan) -> None:
+    """Raises Unmet with every prerequisite that does not hold."""
+    if unmet := [f"{line.name}: {line.detail}" for line in plan.prerequisites if not line.met]:
+        raise Unmet(f"{plan.names} of {plan.environment} cannot be rotated ({'; '.join(unmet)}).")
+
+
+def confirm_unchanged(plan: RotationPlan, now: RotationPlan) -> None:
+    """Under the lock, read again. Raises Refused when the world is no longer the plan's."""
+    require_possible(now)
+    if now.fingerprint != plan.fingerprint:
+        raise Refused(
+            f"{plan.environment} changed since plan {plan.fingerprint} was made. Start again with a new plan."
+        )
+
+
+def _one_release(environment: Environment) -> str:
+    split = environment.platform.read_traffic()
+    if len(split) > 1:
+        raise BackstopError(f"it is shared: {', '.join(f'{id} {percent} %' for id, percent in split.items())}")
+    return next(iter(split), "none does: nothing has to be started anew")
+
+
+def _none_open(environment: Environment) -> str:
+    left = read_open(current_run().connection, environment.environment)
+    if left:
+        raise BackstopError(f"run {left.run_id} left one; `backstop run roll-back-rotation` puts it back")
+    return "none is"
+
+
+def _no_obstacle(environment: Environment, secret: RotatedSecret) -> str:
+    obstacles = secret.read_obstacles(read_agreed(environment, secret))
+    if obstacles:
+        raise BackstopError("; ".join(obstacles))
+    return "nothing is in the way"
+
+
+def _line(name: str, look: Callable[[], str]) -> Prerequisite:
+    try:
+        return Prerequisite(name=name, met=True, detail=look())
+    except BackstopError as error:
+        return Prerequisite(name=name, met=False, detail=error.message)
+
+
+def _in_words(age: timedelta | None) -> str:
+    return f"{age.total_seconds() / 86400:.1f} days" if age is not None else "never rotated"
+
+
+def _page(plan: RotationPlan) -> Iterator[str]:
+    yield f"# Rotate {plain(plan.names)} of {plan.environment}"
+    yield f"Plan `{plan.fingerprint}`"
+    yield ""
+    yield "| secret | kind | age | what it means | written to |"
+    yield "|---|---|---|---|---|"
+    for secret in plan.secrets:
+        cells = (secret.name, secret.kind, secret.age, secret.effect, ", ".join(secret.sinks))
+        yield f"| {' | '.join(plain(cell) for cell in cells)} |"
+    yield ""
+    yield "- **Then:** the release with the traffic is started anew, every other is stopped, the old ones are refused."
+    yield "- **Undo:** the old values in every sink, the releases of before, the new values refused."
+    yield ""
+    yield "## Prerequisites"
+    yield "| what must hold | | how it stands |"
+    yield "|---|---|---|"
+    yield from (f"| {line.name} | {'✓' if line.met else '✗'} | {plain(line.detail)} |" for line in plan.prerequisites)

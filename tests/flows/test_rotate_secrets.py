@@ -1,0 +1,175 @@
+"""Secrets are rotated while visitors come and go: nobody notices, or all is as it was."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from blocks.sinks.env_file import EnvFile
+from deployments.shop.visits import read_visits
+from tests.blocks.platforms.waiting import eventually
+from tests.flows.production import GOOD, Production
+from tests.flows.records import Records
+
+ENVIRONMENT, VARIABLE = "shop-rotated", "DATABASE_URL"
+NIGHT_SHIFT = "night shift"
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Production, and a file beside the platform that has to be given the same secret."""
+
+    production: Production
+    file: Path
+
+    @property
+    def url(self) -> str:
+        return self.production.platform.read_variables()[VARIABLE]
+
+    @property
+    def sink(self) -> EnvFile:
+        return EnvFile(type="env-file", path=str(self.file))
+
+    def look(self) -> object:
+        """Everything that a rotation could change."""
+        production = self.production
+        return production.traffic(), production.running(), production.platform.read_variables(), self.file.read_text()
+
+    def rotate(self, **parameters: object) -> dict[str, Any]:
+        return self.production.stack.run_procedure("rotate-secrets", ENVIRONMENT, **parameters)
+
+    def begin_until_in_use(self, records: Records) -> str:
+        """A rotation that goes on; it waits for somebody to leave the old login. Its id."""
+        stack, before = self.production.stack, records.newest_run(ENVIRONMENT)
+        stack.runner.get(stack.surroundings).begin("rotate-secrets", ENVIRONMENT)
+        run_id = records.wait_until_begun(ENVIRONMENT, before)
+        eventually(lambda: {"phase": "in use"} in records.events(run_id, "phase began"), 60)
+        return run_id
+
+
+@pytest.fixture
+def rotated(production: Production, environments: Path) -> Rotated:
+    file = environments / "shop.env"
+    file.write_text("# of the nightly job\nJOB=nightly\n")
+    rotated = Rotated(production, file)
+    rotated.sink.write(production.platform, {VARIABLE: rotated.url})
+    return rotated
+
+
+def is_accepted(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def login(url: str) -> str:
+    return psycopg.conninfo.conninfo_to_dict(url)["user"]  # type: ignore[return-value]
+
+
+def test_nobody_notices_and_the_old_one_is_refused(rotated: Rotated, records: Records) -> None:
+    old, since = rotated.url, time.time()
+
+    result = rotated.rotate()
+
+    assert result["ending"] == "Done", result["message"]
+    assert rotated.production.unplanned_failures(since) == []
+    visits = list(read_visits(rotated.production.stack.layout.visits, since))
+    assert [visit for visit in visits if visit.status == 401] == [], "sessions were lost"
+    new = rotated.url
+    assert login(new) != login(old)
+    assert is_accepted(new)
+    assert not is_accepted(old)
+    assert rotated.file.read_text() == f"# of the nightly job\nJOB=nightly\n{VARIABLE}={new}\n"
+    (event,) = records.events(result["run"], "secret rotated")
+    assert (event["secret"], event["kind"], len(event["fingerprint"])) == ("database", "postgres-role", 16)
+    assert records.open_rotations() == []
+    records.assert_settled(ENVIRONMENT)
+
+    # A release from before it comes back with the new one.
+    production = rotated.production
+    assert production.running() == set(production.traffic())
+    stopped = next(one for one in production.platform.read_releases() if one.state == "stopped")
+    production.platform.scale_release(stopped.id, 1)
+    eventually(lambda: production.release(stopped.id).state == "running", 40)
+    address = production.release(stopped.id).url
+    assert httpx.get(f"{address}/health/detailed", timeout=5, trust_env=False).status_code == 200
+
+
+def test_a_consumer_that_does_not_start_has_all_as_it_was(rotated: Rotated, records: Records) -> None:
+    platform, good = rotated.production.platform, rotated.production.platform.read_variables()
+    platform.set_variables({**good, "SHOP_WEBHOOK_SECRET": ""})  # no release starts without it
+    try:
+        before = rotated.look()
+        result = rotated.rotate()
+        after = rotated.look()
+    finally:
+        platform.set_variables(good)
+
+    assert (result["ending"], result["exit_code"]) == ("Rolled back", 3), result["message"]
+    assert after == before
+    assert is_accepted(rotated.url)
+    assert records.events(result["run"], "secret rotated") == []
+    assert records.open_rotations() == []
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_an_old_one_that_somebody_uses_still_is_not_retired(rotated: Rotated, records: Records) -> None:
+    before = rotated.look()
+
+    with psycopg.connect(rotated.url, connect_timeout=5, application_name=NIGHT_SHIFT):
+        result = rotated.rotate()
+
+    assert result["ending"] == "Rolled back", result["message"]
+    assert f"database: the old one is in use still after 3 s, by {NIGHT_SHIFT}." in result["message"]
+    assert rotated.look() == before
+    assert is_accepted(rotated.url)
+    assert rotated.production.answering_version() == GOOD
+
+
+def test_a_sink_that_somebody_else_changed_is_left_alone_and_the_rest_finished_by_hand(
+    rotated: Rotated, records: Records
+) -> None:
+    before, foreign = rotated.look(), f"{VARIABLE}=postgresql://somebody@else/app\n"
+    old_text = rotated.file.read_text()
+
+    with psycopg.connect(rotated.url, connect_timeout=5, application_name=NIGHT_SHIFT):
+        run_id = rotated.begin_until_in_use(records)
+        rotated.file.write_text(foreign)
+        result = rotated.production.stack.runner.get(rotated.production.stack.surroundings).result()
+
+    assert (result["ending"], result["exit_code"]) == ("Needs a human", 4), result["message"]
+    assert f"what the file {rotated.file} holds is neither the old value nor this rotation's" in result["message"]
+    assert rotated.file.read_text() == foreign
+    assert is_accepted(rotated.url), "the database's own"
+    again = rotated.rotate()
+    assert again["ending"] == "Refused"
+    assert f"run {run_id} left one" in again["message"]
+
+    rotated.file.write_text(old_text)
+    finished = rotated.production.stack.run_procedure("roll-back-rotation", ENVIRONMENT)
+
+    assert finished["ending"] == "Done", finished["message"]
+    assert rotated.look() == before
+    assert records.open_rotations() == []
+    nothing = rotated.production.stack.run_procedure("roll-back-rotation", ENVIRONMENT)
+    assert nothing["ending"] == "Refused"
+    assert "No rotation of shop-rotated is left open." in nothing["message"]
+
+
+def test_what_is_in_the_way_is_told_before_anything_is_changed(rotated: Rotated, records: Records) -> None:
+    rotated.file.write_text(f"{VARIABLE}=postgresql://another@127.0.0.1/app\n")
+    before = rotated.look()
+    differing = rotated.rotate()
+    assert differing["ending"] == "Refused"
+    assert f"the file {rotated.file} holds another {VARIABLE} than the platform's variables" in differing["message"]
+    unknown = rotated.rotate(secrets="database, other")
+    assert unknown["ending"] == "Refused"
+    assert "'database, other'" in unknown["message"] or "'other'" in unknown["message"]
+    assert rotated.look() == before
+    assert records.effects(differing["run"]) == records.effects(unknown["run"]) == []
