@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from blocks.part import Part
 from blocks.secrets.postgres_role import PostgresRole
+from blocks.secrets.redis_acl import RedisAcl
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 
@@ -17,7 +18,7 @@ class Rotation(Part):
     _block_type_slug = "rotated-secrets"
     _description = "Which secrets are rotated, of what kind they are, and where they must arrive."
 
-    rotated: dict[Name, PostgresRole] = Field(
+    rotated: dict[Name, Annotated[PostgresRole | RedisAcl, Field(discriminator="type")]] = Field(
         default_factory=dict, max_length=100, description="Name → a secret that is rotated."
     )
     leave_seconds: float = Field(

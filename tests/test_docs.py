@@ -20,7 +20,9 @@ from blocks.backups import Assertion
 from blocks.drills import Objective
 from blocks.freeze import Freeze
 from blocks.secrets.postgres_role import PostgresRole
+from blocks.secrets.redis_acl import RedisAcl
 from blocks.service import Signature, SmokeStep
+from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.platform_variables import PlatformVariables
 from deployments.cli import COMMANDS
@@ -36,7 +38,9 @@ INNER = {
     "An assertion": Assertion,
     "A drill's objective": Objective,
     "A secret: postgres-role": PostgresRole,
+    "A secret: redis-acl": RedisAcl,
     "A sink: platform": PlatformVariables,
+    "A sink: directory": Directory,
     "A sink: env-file": EnvFile,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])

@@ -35,7 +35,7 @@ REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING", "_IDENTITY")
 
 @pytest.fixture(scope="module")
 def command_lines(shared_stack: RunningStack) -> set[str]:
-    """Eight runs have ended; the command line of every process that was seen meanwhile.
+    """Nine runs have ended; the command line of every process that was seen meanwhile.
 
     Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
     """

@@ -6,11 +6,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blocks.ledger.approvals_key import seal
+from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.interface import Values
 from blocks.sinks.platform_variables import PlatformVariables
 
-AnySink = Annotated[PlatformVariables | EnvFile, Field(discriminator="type")]
+AnySink = Annotated[PlatformVariables | EnvFile | Directory, Field(discriminator="type")]
 
 
 class RotatedSecret(BaseModel, ABC):

@@ -5,12 +5,8 @@ A value of nothing but letters, digits and `_-./:@%+=,~` stands as it is, for re
 shells and systemd (EnvironmentFile) read that alike.
 """
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,6 +15,7 @@ from pydantic import Field
 from blocks.errors import RefusedBySink
 from blocks.platforms.interface import Platform
 from blocks.reference import resolve
+from blocks.sinks.files import replace_file
 from blocks.sinks.interface import Sink, Values
 
 _PLAIN = re.compile(r"[\w./:@%+=,~-]*", re.ASCII)
@@ -76,19 +73,7 @@ class EnvFile(Sink):
 
     def _replace(self, text: str) -> None:
         try:
-            before = self._path.stat()
-            made, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)  # of mode 600
-            try:
-                with os.fdopen(made, "wb") as file:
-                    file.write(text.encode())
-                    if os.geteuid() == 0:
-                        shutil.chown(file.fileno(), before.st_uid, before.st_gid)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, self._path)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
+            replace_file(self._path, text.encode(), self._path.stat())
         except OSError as error:
             raise self._refused(error.strerror) from None
 

@@ -33,4 +33,4 @@ class Sink(BaseModel, ABC):
 
     @abstractmethod
     def write(self, platform: Platform, values: Values) -> None:
-        """Set these variables, all of them or none, and leave every other as it is. Repeating it changes nothing."""
+        """Set these variables, and leave every other as it is. Repeating it changes nothing."""

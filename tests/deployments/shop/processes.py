@@ -156,10 +156,10 @@ def running_postgres(programs: Path = POSTGRES_PROGRAMS) -> Iterator[Postgres]:
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str]:
-    """Its URL."""
+def running_redis(folder: Path, *options: str) -> Iterator[str]:
+    """Its URL. `options` as of its command line."""
     port = free_port()
-    command = [str(REDIS_SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command = [str(REDIS_SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     with process(command, folder, {}), Redis(port=port) as client:
 
         def answers() -> bool:
