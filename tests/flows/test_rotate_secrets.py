@@ -157,6 +157,7 @@ def test_a_sink_that_somebody_else_changed_is_left_alone_and_the_rest_finished_b
     assert finished["ending"] == "Done", finished["message"]
     assert rotated.look() == before
     assert records.open_rotations() == []
+    rotated.production.stack.run("recover", "--settled", run_id)
     nothing = rotated.production.stack.run_procedure("roll-back-rotation", ENVIRONMENT)
     assert nothing["ending"] == "Refused"
     assert "No rotation of shop-rotated is left open." in nothing["message"]
