@@ -1,11 +1,33 @@
 """The application's PostgreSQL database."""
 
+import re
+
 import psycopg
-from pydantic import Field
+from psycopg.conninfo import make_conninfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from blocks.errors import Unreachable
 from blocks.part import Part
-from blocks.reference import Secret, resolve
+from blocks.postgres.connection import read_conninfo
+from blocks.reference import Secret
+
+MAIN = "main"
+"""The server of the database's own URLs, where several are named."""
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Instance(BaseModel):
+    """Another server, to which a restore may move the application."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Secret = Field(description="Reference to the URL that `variable` gets, but for the database's name.")
+    backup_url: Secret | None = Field(
+        default=None, description="Reference to the URL of the role that reads backups there; empty: the application's."
+    )
+    restore_url: Secret | None = Field(
+        default=None, description="Reference to the URL of the role that may create databases there."
+    )
 
 
 class PostgresDatabase(Part):
@@ -29,18 +51,31 @@ class PostgresDatabase(Part):
         description="Platform variable with the application's URL: set it where databases cannot be renamed."
         " A restore changes it then, and it says which database is live.",
     )
+    instances: dict[str, Instance] = Field(
+        default={}, description="Name → another server, to which a restore may move the application; needs `variable`."
+    )
     timeout: int = Field(default=5, ge=1, le=60, description="Seconds that connecting and asking may take.")
 
-    def read_time(self) -> str:
-        """`select now()`. Raises Unreachable; the URL is never in the message."""
-        options = f"-c statement_timeout={self.timeout}s"
+    @field_validator("instances")
+    @classmethod
+    def _can_be_moved_to(cls, instances: dict[str, Instance], info: ValidationInfo) -> dict[str, Instance]:
+        for name in instances:
+            if not _NAME.fullmatch(name) or name == MAIN:
+                raise ValueError(f"{name!r}: a name has small letters, digits and dashes, and {MAIN} is the own server")
+        if instances and not info.data.get("variable"):
+            raise ValueError("need `variable`: the application is moved by changing it")
+        return instances
+
+    def read_time(self, url: str) -> str:
+        """`select now()` with the application's login. Raises Unreachable; the URL is never in the message."""
+        conninfo = {
+            **read_conninfo(url),
+            "connect_timeout": str(self.timeout),
+            "options": f"-c statement_timeout={self.timeout}s",
+            "application_name": "backstop health",
+        }
         try:
-            with psycopg.connect(
-                resolve(self.url),
-                connect_timeout=self.timeout,
-                options=options,
-                application_name="backstop health",
-            ) as connection:
+            with psycopg.connect(make_conninfo("", **conninfo)) as connection:
                 row = connection.execute("SELECT now()::text").fetchone()
         except psycopg.Error as error:
             raise Unreachable(f"The database does not answer ({type(error).__name__}).") from None

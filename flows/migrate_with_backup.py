@@ -24,7 +24,7 @@ from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writ
 from tasks.backup import plan_backup, write_backup
 from tasks.health import verify_answers, verify_release, verify_service
 from tasks.ledger import current_run, finished, phase
-from tasks.live_database import restore_url
+from tasks.live_database import read_live, restore_url
 from tasks.migration import (
     MigrationBefore,
     Way,
@@ -146,7 +146,7 @@ def migrated(environment: Environment, plan: MigrationPlan) -> Iterator[None]:
         announce(environment, f"Migrating {plan.environment} to {plan.version}", f"Writes: {plan.why}.")
         live = read_live_database(environment)
         planned = plan_backup(environment, f"before {plan.version}", schema_only=False)
-        with _writes_resumed_on_failure(plan, live.oid, live.may_connect):
+        with _writes_resumed_on_failure(environment, plan, live.oid, live.may_connect):
             if plan.stops_writes:
                 with phase("stop writes"):
                     enter_maintenance(environment)
@@ -180,12 +180,13 @@ def _smoke(environment: Environment, plan: MigrationPlan) -> None:
     verify_service(environment.service)
 
 
-def _writes_resumed_on_failure(plan: MigrationPlan, oid: int, may_connect: set[str]) -> AbstractContextManager[None]:
+def _writes_resumed_on_failure(
+    environment: Environment, plan: MigrationPlan, oid: int, may_connect: set[str]
+) -> AbstractContextManager[None]:
     if not plan.stops_writes:
         return nullcontext()
-    return armed(
-        resume_writes, f"access to the database of {plan.environment}", oid=oid, may_connect=sorted(may_connect)
-    )
+    access = {"oid": oid, "may_connect": sorted(may_connect), "instance": read_live(environment).instance}
+    return armed(resume_writes, f"access to the database of {plan.environment}", **access)
 
 
 def _confirm_unchanged(environment: Environment, workspace: Workspace, plan: MigrationPlan) -> None:

@@ -4,10 +4,13 @@ plan → approval → lock → stop writes → new database → restore → comp
                                 └──── on any failure: names and access as before, the new database dropped ────┘
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from pydantic import Field
 
+from blocks.database import MAIN
 from blocks.environment import Environment
 from flows.guards.approval import approved
 from flows.guards.armed import armed, finished_by
@@ -16,9 +19,9 @@ from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import complete, finished, may_complete, phase
+from tasks.ledger import complete, current_run, finished, may_complete, phase
 from tasks.notice import announce
-from tasks.restart import restart_release, return_to_releases
+from tasks.restart import finish_restart, leave_releases, restart_release, return_to_releases
 from tasks.restore import (
     carry_over_settings,
     create_new_database,
@@ -36,6 +39,7 @@ from tasks.restore_plan import (
     require_possible,
 )
 from tasks.restore_question import question_of, question_of_undo
+from tasks.restore_roles import drop_made_roles, make_roles
 from tasks.restore_switch import (
     SwitchBefore,
     exchange_names,
@@ -57,6 +61,13 @@ AcceptLoss = Annotated[
     str,
     Field(max_length=4000, description="Tables, by commas, whose writes since the backup may be lost; see the plan."),
 ]
+Into = Annotated[
+    str,
+    Field(
+        max_length=60,
+        description="Server to restore into: `main`, or one of `database.instances`; empty: the present one.",
+    ),
+]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
 Before = Annotated[
     SwitchBefore | None, FilledInByRun, Field(description="Filled in by a restore's own rollback; leave empty.")
@@ -64,17 +75,18 @@ Before = Annotated[
 
 
 @procedure("restore-and-verify", run_name="restore {backup!s:.40} into {environment!s:.60}")
-def restore_and_verify(
+def restore_and_verify(  # noqa: PLR0917 (they are the fields of its form)
     environment: Environment,
     backup: Which = "latest",
     at: At = "",
     accept_loss: AcceptLoss = "",
+    instance: Into = "",
     plan_only: PlanOnly = False,
     requested_by: RequestedBy = "",
 ) -> str:
     """Bring the data of a backup back; the database of before is kept, and no write is lost unless it was named."""
     with phase("plan"):
-        plan = plan_restore(environment, backup, at)
+        plan = plan_restore(environment, backup, at, instance)
         publish_restore_plan(plan)
     if plan_only:
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
@@ -92,8 +104,9 @@ def restore_and_verify(
     else:
         left.append("No release has traffic, so no service was looked at: deploy one.")
 
-    kept = f" the database of before is kept as {plan.kept_name}." if plan.is_live_there else ""
-    message = f"{plan.backup.id} is live in {plan.environment} as {before.restored};{kept}".rstrip(";")
+    kept = f" the database of before is kept as {plan.kept}." if plan.is_live_there else ""
+    on = f" on {plan.instance}" if plan.moves else ""
+    message = f"{plan.backup.id} is live in {plan.environment} as {before.restored}{on};{kept}".rstrip(";")
     announce(environment, f"{plan.environment} was restored", message)
     return " ".join([message, *left])
 
@@ -119,8 +132,10 @@ def undo_restore(
             except LossNotAccepted as error:
                 return _stay(environment, before, error)
         if before.live_oid == 0:
+            if before.traffic:
+                leave_releases(environment, before.traffic)
             return f"There is no database {before.live}, as before the restore of {before.backup}."
-        open_database(environment, before.live_oid, before.may_connect)
+        open_database(environment, before.live_oid, before.may_connect, before.live_instance)
         if before.opens_to is None:
             _put_back_in_service(environment, before)
         return finished(
@@ -129,12 +144,12 @@ def undo_restore(
 
 
 @procedure("resume-writes", run_name="resume writes of {environment!s:.60}")
-def resume_writes(environment: Environment, oid: int, may_connect: list[str]) -> str:
+def resume_writes(environment: Environment, oid: int, may_connect: list[str], instance: str = MAIN) -> str:
     """Let those connect to a database who could before its writes were stopped, unless it is live no more."""
     with locked(environment):
-        is_live = read_live_oid(environment) == oid
+        is_live = oid == 0 or read_live_oid(environment) == (instance, oid)
         if is_live:
-            open_database(environment, oid, may_connect)
+            open_database(environment, oid, may_connect, instance)
         leave_maintenance(environment)
     if not is_live:
         return "Another database is live: this one stays closed."
@@ -142,11 +157,19 @@ def resume_writes(environment: Environment, oid: int, may_connect: list[str]) ->
 
 
 @procedure("discard-restored", run_name="discard what was restored for {environment!s:.60}")
-def discard_restored(environment: Environment, name: str) -> str:
+def discard_restored(environment: Environment, name: str, instance: str = MAIN) -> str:
     """Drop a database that a restore made and that never became the live one."""
     with locked(environment):
-        drop_new_database(environment, name)
+        drop_new_database(environment, name, instance)
     return f"There is no database {name}."
+
+
+@procedure("discard-roles", run_name="discard roles made for {environment!s:.60}")
+def discard_roles(environment: Environment, instance: str, names: list[str], made_by: str) -> str:
+    """Drop the roles that a restore made on another server."""
+    with locked(environment):
+        drop_made_roles(environment, instance, names, made_by)
+    return f"There is no role of {made_by} on {instance}."
 
 
 def restore_as_planned(
@@ -157,20 +180,23 @@ def restore_as_planned(
     `opens_to`: who may connect afterwards, where the live database was closed before; its undo closes it again.
     """
     live = plan.live
-    with armed(resume_writes, f"access to {live.name}", oid=live.oid, may_connect=sorted(live.may_connect)):
+    access = {"oid": live.oid, "may_connect": sorted(live.may_connect), "instance": plan.live_instance}
+    new = {"name": plan.new_name, "instance": plan.instance}
+    with armed(resume_writes, f"access to {live.name}", **access):
         with phase("stop writes"):
             enter_maintenance(environment)
             if plan.is_live_there:
-                stop_writes(environment, live.oid)
-            require_accepted(read_losses(environment, plan.backup, live.name), accept_loss, plan.backup.taken_at)
-        with armed(discard_restored, f"the database {plan.new_name}", name=plan.new_name):
+                stop_writes(environment, live.oid, plan.live_instance)
+            losses = read_losses(environment, plan.backup, live.name, plan.live_instance)
+            require_accepted(losses, accept_loss, plan.backup.taken_at)
+        with _roles_made(environment, plan) as left, armed(discard_restored, f"the database {plan.new_name}", **new):
             with phase("restore"):
                 created = create_new_database(environment, plan)
                 restore_into_new(environment, plan)
             with phase("verify"):
                 verify_restored(environment, plan)
             with phase("settings and statistics"):
-                left = carry_over_settings(environment, plan)
+                left.extend(carry_over_settings(environment, plan))
             require_same_live(environment, plan)
             before = switch_before(environment, plan, created, opens_to)
             with armed(undo_restore, f"the live database {live.name}", before=before.model_dump()):
@@ -182,33 +208,48 @@ def restore_as_planned(
     return before, left
 
 
+@contextmanager
+def _roles_made(environment: Environment, plan: RestorePlan) -> Iterator[list[str]]:
+    """What of them was not carried over. Mostly the server has all that it takes."""
+    if not plan.roles_to_make:
+        yield []
+        return
+    made = {"instance": plan.instance, "names": plan.roles_to_make, "made_by": current_run().id}
+    with armed(discard_roles, f"the roles of {plan.instance}", **made):
+        with phase("roles"):
+            left = make_roles(environment, plan.instance, plan.backup, plan.roles_to_make)
+        yield left
+
+
 def _switch(environment: Environment, before: SwitchBefore) -> None:
     if before.traffic is None:
         exchange_names(environment, before)
         open_database(environment, before.new_oid, before.may_connect_after)
     else:
-        open_database(environment, before.new_oid, before.may_connect_after)
+        open_database(environment, before.new_oid, before.may_connect_after, before.instance)
         point_application(environment, before)
         restart_release(environment, before.traffic)
 
 
 def _go_back(environment: Environment, before: SwitchBefore, accept_loss: str) -> None:
-    access = {"oid": before.new_oid, "may_connect": before.may_connect_after}
+    access = {"oid": before.new_oid, "may_connect": before.may_connect_after, "instance": before.instance}
     with armed(resume_writes, f"access to {before.restored}", **access):
         with phase("stop writes"):
             enter_maintenance(environment)
-            stop_writes(environment, before.new_oid)
+            stop_writes(environment, before.new_oid, before.instance)
             _require_nothing_written(environment, before, accept_loss)
         with phase("switch back"):
             _switch_back(environment, before)
 
 
 def _stay(environment: Environment, before: SwitchBefore, error: LossNotAccepted) -> str:
-    """For a run that died. Raises the error where somebody is there to read it, or the releases were changed."""
+    """For a run that died. Raises the error where somebody is there to read it."""
     is_dead_undo = may_complete("undo-restore")
-    if not is_dead_undo and (before.traffic or not may_complete("restore-and-verify")):
+    if not is_dead_undo and not may_complete("restore-and-verify"):
         raise error
     with phase("verify service"):
+        if before.traffic and not is_dead_undo:
+            finish_restart(environment, before.traffic)
         verify_answers(environment.service)
     told = f"{before.backup} is live as {before.restored}, and stays. {error.message}"
     return told if is_dead_undo else complete(told)
@@ -237,5 +278,5 @@ def _verify_answers(environment: Environment) -> None:
 
 def _require_nothing_written(environment: Environment, before: SwitchBefore, accept_loss: str) -> None:
     backup = find_backup(environment, before.backup).manifest
-    losses = read_losses(environment, backup, before.restored)
+    losses = read_losses(environment, backup, before.restored, before.instance)
     require_accepted(losses, accept_loss, backup.taken_at)

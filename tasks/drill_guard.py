@@ -13,7 +13,7 @@ from blocks.environment import Environment
 from blocks.errors import Refused
 from blocks.postgres.connection import read_conninfo
 from blocks.reference import resolve
-from tasks.live_database import backup_url, restore_url
+from tasks.live_database import instances_of, logins_of
 
 _PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgres": 5432, "postgresql": 5432}
 _SOCKETS = "/var/run/postgresql"
@@ -89,10 +89,10 @@ def _live_urls(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "the platform", resolve(getattr(environment.platform, "url", ""))
     if environment.cache:
         yield "the cache", resolve(environment.cache.url)
-    if environment.database:
-        yield "the database", resolve(environment.database.url)
-        yield "the database", backup_url(environment)
-        yield "the database", restore_url(environment)
+    for instance in instances_of(environment):
+        logins = logins_of(environment, instance)
+        for url in filter(None, [logins.url, logins.backup_url, logins.restore_url]):
+            yield "the database", resolve(url)
 
 
 def _own_urls(environment: Environment) -> Iterator[tuple[str, str]]:

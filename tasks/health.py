@@ -14,11 +14,13 @@ from pydantic import BaseModel
 
 from blocks.bounded_get import Answer, bounded_get
 from blocks.cache import RedisCache
+from blocks.database import PostgresDatabase
 from blocks.environment import Environment
 from blocks.errors import BackstopError, ReleaseIsBad
 from blocks.platforms.interface import Release
 from blocks.reference import resolve
 from blocks.service import Service
+from tasks.live_database import application_url
 from tasks.smoke import run_smoke
 
 MOST_BYTES = 10_000_000
@@ -45,7 +47,7 @@ def check_health(environment: Environment) -> list[Check]:
     if service.detailed_health:
         checks += _check_components(service, url)
     if database := environment.database:
-        checks.append(_timed("database", lambda: f"select now() → {database.read_time()}", "Is PostgreSQL up?"))
+        checks.append(_timed("database", lambda: _ask_time(environment, database), "Is PostgreSQL up?"))
     if cache := environment.cache:
         checks.append(_timed("redis", lambda: _ping(cache), "Is Redis up, and its password right?"))
     checks += _check_critical(service, url)
@@ -208,6 +210,10 @@ def _says_no_failure(answer: Answer) -> str:
     if answer.status >= 500:
         raise BackstopError(f"answers {answer.status}")
     return f"answers {answer.status}"
+
+
+def _ask_time(environment: Environment, database: PostgresDatabase) -> str:
+    return f"select now() → {database.read_time(application_url(environment))}"
 
 
 def _ping(cache: RedisCache) -> str:

@@ -20,6 +20,13 @@ def restart_release(environment: Environment, before: TrafficBefore) -> None:
     shift_traffic(platform, {release.id: 100}, before)
 
 
+def finish_restart(environment: Environment, before: TrafficBefore) -> None:
+    """What a run that died had begun: unless a release that it started has the traffic, another one gets it."""
+    if environment.platform.read_traffic() == before.split:
+        restart_release(environment, before)
+    stop_releases_of(environment.platform, before)
+
+
 def return_to_releases(environment: Environment, before: TrafficBefore) -> None:
     """All traffic back to the releases of before; where they run no more, or somebody deployed since, start anew."""
     platform = environment.platform
@@ -30,3 +37,9 @@ def return_to_releases(environment: Environment, before: TrafficBefore) -> None:
         main = read_main_release(platform)
         restart_release(environment, read_traffic_before(platform, main.version if main else ""))
     stop_releases_of(platform, before)
+
+
+def leave_releases(environment: Environment, before: TrafficBefore) -> None:
+    """All traffic back to the releases of before, and what the run started is stopped; nothing is asked of them."""
+    return_traffic(environment, before)
+    stop_releases_of(environment.platform, before)

@@ -11,7 +11,7 @@ from blocks.postgres.databases import Database, carry_over, create_database_like
 from blocks.postgres.programs import find_programs_for
 from tasks.archive import Target, archive_of, restore_into
 from tasks.ledger import current_run, effect
-from tasks.live_database import live_name, restore_url
+from tasks.live_database import read_live, restore_url
 from tasks.restore_plan import RestorePlan
 from tasks.retry import is_passing
 from tasks.server_session import connect_as_restorer, translate
@@ -22,7 +22,7 @@ from tasks.verification import check_assertions, compare_content
 # Repeating is safe: a database of this run's own name is found again.
 @task(name="Create database", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1, retry_condition_fn=is_passing)
 def create_new_database(environment: Environment, plan: RestorePlan) -> Database:
-    with connect_as_restorer(environment) as connection:
+    with connect_as_restorer(environment, plan.instance) as connection:
         found = read_database(connection, plan.new_name)
         if found:
             return found
@@ -58,9 +58,9 @@ def verify_restored(environment: Environment, plan: RestorePlan) -> None:
 def carry_over_settings(environment: Environment, plan: RestorePlan) -> list[str]:
     """What no dump carries, and the planner's statistics; returns what could not be carried over."""
     with effect("carry over settings", database=plan.new_name):
-        with connect_as_restorer(environment) as connection:
+        with connect_as_restorer(environment, plan.instance) as connection:
             left = translate(lambda: carry_over(connection, plan.live, plan.new_name))
-        with connect(restore_url(environment), current_run().id, plan.new_name) as connection:
+        with connect(restore_url(environment, plan.instance), current_run().id, plan.new_name) as connection:
             translate(lambda: connection.execute("ANALYZE"))
     if not plan.is_live_there:
         left += [f"The setting {name} is in no backup: set it again." for name in plan.backup.custom_settings]
@@ -69,11 +69,11 @@ def carry_over_settings(environment: Environment, plan: RestorePlan) -> list[str
 
 # Repeating is safe: what is gone stays gone.
 @task(name="Drop database", cache_policy=NO_CACHE, retries=5, retry_delay_seconds=1, retry_condition_fn=is_passing)
-def drop_new_database(environment: Environment, name: str) -> None:
+def drop_new_database(environment: Environment, name: str, instance: str) -> None:
     """Only a database of this very name, which no application has ever had. Raises SomebodyElseChangedIt for one."""
-    if name == live_name(environment):
+    if (instance, name) == read_live(environment):
         raise SomebodyElseChangedIt(f"{name} is the live database: it was left.")
-    with connect_as_restorer(environment) as connection:
+    with connect_as_restorer(environment, instance) as connection:
         database = read_database(connection, name)
         if database is None:
             return
@@ -83,5 +83,5 @@ def drop_new_database(environment: Environment, name: str) -> None:
 
 def _target(environment: Environment, plan: RestorePlan) -> Target:
     manifest: Manifest = plan.backup
-    least = max(manifest.server_version // 10_000, int(manifest.dump_version.partition(".")[0]))
-    return Target(restore_url(environment), plan.new_name, find_programs_for(least))
+    least = max(plan.server_major, int(manifest.dump_version.partition(".")[0]))
+    return Target(restore_url(environment, plan.instance), plan.new_name, find_programs_for(least))

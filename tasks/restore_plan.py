@@ -2,12 +2,9 @@
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 
-import psycopg
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -16,26 +13,22 @@ from pydantic import BaseModel
 from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused, Unmet
 from blocks.manifest import Manifest
-from blocks.postgres.connection import Connection, connect, read_conninfo
+from blocks.postgres.connection import read_conninfo
 from blocks.postgres.databases import Database, read_database
 from blocks.postgres.programs import find_programs_for
 from blocks.postgres.snapshot import open_snapshot
-from tasks.catalogue import Backup, find_backup, parse_time
+from tasks.catalogue import find_backup, parse_time
 from tasks.database_content import ContentSink, Source, dump_into
 from tasks.ledger import current_run
-from tasks.live_database import MAINTENANCE_DATABASE, live_name, restore_url
+from tasks.live_database import restore_url
 from tasks.markdown import plain
 from tasks.prerequisite import Prerequisite
-from tasks.transfer_progress import in_words
+from tasks.restore_prerequisites import PROVEN, Servers, check_prerequisites, connected_servers, read_missing_roles
 
 LARGE_OBJECTS = "large-objects"
 """As `accept_loss` names them: they belong to no table."""
-_LOCAL = ("", "127.0.0.1", "::1", "localhost")
-PROVEN = "backup proven"
 _NAME_BYTES = 63
 _OWN_SUFFIX = re.compile(r"_from_\d{14}$")
-_SPARE = 1.2
-"""Disk that the new database may take beside the size of the one that was dumped."""
 
 
 class Loss(BaseModel):
@@ -59,6 +52,14 @@ class RestorePlan(BaseModel):
     proven: bool
     live: Database
     """Where it is gone, what the backup says of it; its oid is 0 then."""
+    live_instance: str
+    """The server of the live database."""
+    instance: str
+    """The server that is restored into."""
+    server_major: int
+    """PostgreSQL's version there."""
+    roles_to_make: list[str]
+    """Those that the other server lacks, and the backup describes."""
     variable: str
     """Platform variable that the switch changes; empty: the databases exchange their names."""
     new_name: str
@@ -73,25 +74,41 @@ class RestorePlan(BaseModel):
         return self.live.oid != 0
 
     @property
+    def moves(self) -> bool:
+        """Whether the application gets another server."""
+        return self.instance != self.live_instance
+
+    @property
+    def kept(self) -> str:
+        """The database of before, in words."""
+        return f"{self.kept_name} on {self.live_instance}" if self.moves else self.kept_name
+
+    @property
     def fingerprint(self) -> str:
         """Of what is restored over what. What would be lost changes as long as somebody writes."""
         what = f"{self.backup.id} {self.live.oid} {self.live.name} {self.variable} {sorted(self.live.may_connect)}"
+        what += f" {self.live_instance} {self.instance} {self.roles_to_make}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 @task(name="Plan restore", cache_policy=NO_CACHE)
-def plan_restore(environment: Environment, which: str, at: str) -> RestorePlan:
-    """Read everything that the restore depends on. Raises BadParameter or Refused when it is impossible to say."""
+def plan_restore(environment: Environment, which: str, at: str, instance: str = "") -> RestorePlan:
+    """Read everything that the restore depends on; `instance`: the server to restore into, if not the live one's.
+
+    Raises BadParameter or Refused when it is impossible to say.
+    """
     backup = find_backup(environment, which, parse_time(at))
     if backup.manifest.kind != "full":
         raise Refused(f"{backup.id} has the schema only: nothing can be restored from it.")
-    url = restore_url(environment)
-    name = live_name(environment)
     variable = (environment.database.variable or "") if environment.database else ""
-    with connect(url, current_run().id, MAINTENANCE_DATABASE, 30) as connection:
-        live = read_database(connection, name) or _as_backed_up(backup.manifest, name)
-        lines = list(_prerequisites(connection, environment, backup, live))
-        notes = list(_notes(connection, live, backup.manifest))
+    with connected_servers(environment, instance) as servers:
+        name = servers.live.name
+        found = read_database(servers.here, name) if servers.here else None
+        live = found or _as_backed_up(backup.manifest, name)
+        missing_roles = read_missing_roles(servers.there, backup.manifest, live)
+        lines = list(check_prerequisites(servers, backup, live, missing_roles))
+        notes = list(_notes(servers, live, backup.manifest))
+        server_major = servers.there.info.server_version // 10_000
     stem = _OWN_SUFFIX.sub("", live.name)[: _NAME_BYTES - 24]
     now = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     return RestorePlan(
@@ -99,18 +116,22 @@ def plan_restore(environment: Environment, which: str, at: str) -> RestorePlan:
         backup=backup.manifest,
         proven=backup.is_proven,
         live=live,
+        live_instance=servers.live.instance,
+        instance=servers.instance,
+        server_major=server_major,
+        roles_to_make=sorted(missing_roles) if servers.moves else [],
         variable=variable,
         new_name=f"{stem}_from_{now}" if variable else f"{stem}_new_{current_run().id.replace('-', '')[:8]}",
         kept_name=live.name if variable else f"{stem}_until_{now}",
-        losses=read_losses(environment, backup.manifest, live.name),
+        losses=read_losses(environment, backup.manifest, live.name, servers.live.instance),
         prerequisites=lines,
         notes=notes,
     )
 
 
-def read_losses(environment: Environment, manifest: Manifest, database: str) -> list[Loss] | None:
+def read_losses(environment: Environment, manifest: Manifest, database: str, instance: str = "") -> list[Loss] | None:
     """Every table whose rows differ from those in the backup; None where the database cannot be read."""
-    url = restore_url(environment)
+    url = restore_url(environment, instance)
     sink = ContentSink()
     try:
         with open_snapshot(url, current_run().id, database) as snapshot:
@@ -170,79 +191,26 @@ def require_accepted(losses: list[Loss] | None, accepted: str, since: datetime) 
     current_run().facts["losses"] = _told(losses)
 
 
-def _prerequisites(
-    connection: Connection, environment: Environment, backup: Backup, live: Database
-) -> Iterator[Prerequisite]:
-    manifest = backup.manifest
-    yield Prerequisite.told(PROVEN, backup.is_proven, "its rows were compared after a test restore", "prove it first")
-    yield from _of_role(connection, live)
-    roles = {str(name) for (name,) in connection.execute("SELECT rolname::text FROM pg_roles")}
-    named = {live.owner, *live.may_connect, *(setting.role for setting in live.settings)} - {""}
-    yield _missing("roles exist", {*manifest.roles, manifest.owner, *named} - roles)
-    available = {str(name) for (name,) in connection.execute("SELECT name::text FROM pg_available_extensions")}
-    yield _missing("extensions available", set(manifest.extensions) - available)
-    server = connection.info.server_version // 10_000
-    not_newer = manifest.server_version // 10_000 <= server
-    told = f"PostgreSQL {server}; the backup is of {manifest.server_version // 10_000}"
-    yield Prerequisite.told("server not older", not_newer, told, told)
-    prepared = connection.execute(
-        "SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY 1", [live.name]
-    ).fetchall()
-    yield Prerequisite.told(
-        "no prepared transactions", not prepared, "none", f"end them first: {[gid for (gid,) in prepared]}"
-    )
-    senders = connection.execute(
-        "SELECT usename::text FROM pg_stat_activity WHERE datid = %s AND backend_type = 'walsender'", [live.oid]
-    ).fetchall()
-    yield Prerequisite.told(
-        "no logical replication running", not senders, "none", f"stop its subscribers first: {senders}"
-    )
-    yield _enough_room(connection, environment, manifest)
-
-
-def _of_role(connection: Connection, live: Database) -> Iterator[Prerequisite]:
-    row = connection.execute(
-        "SELECT current_user::text, rolsuper OR rolcreatedb, pg_has_role(to_regrole(quote_ident(%(owner)s)), 'MEMBER'),"
-        " rolsuper OR pg_has_role('pg_signal_backend', 'USAGE') FROM pg_roles WHERE rolname = current_user",
-        {"owner": live.owner},
-    ).fetchone() or ("", False, False, False)
-    user, creates, owns, signals = row
-    yield Prerequisite.told("role may create databases", bool(creates), str(user), f"ALTER ROLE {user} CREATEDB")
-    yield Prerequisite.told("role owns the database", bool(owns), str(live.owner), f"GRANT {live.owner} TO {user}")
-    yield Prerequisite.told("role may end sessions", bool(signals), str(user), f"GRANT pg_signal_backend TO {user}")
-    others = connection.execute(
-        "SELECT DISTINCT usename::text FROM pg_stat_activity JOIN pg_roles ON rolname = usename"
-        " WHERE datid = %s AND rolsuper AND usename <> current_user",
-        [live.oid],
-    ).fetchall()
-    told = f"{', '.join(str(name) for (name,) in others)}: nothing keeps a superuser out"
-    yield Prerequisite.told("no superuser writes", not others, "no session of one", told)
-
-
-def _enough_room(connection: Connection, environment: Environment, manifest: Manifest) -> Prerequisite:
-    wanted = int(manifest.database_bytes * _SPARE)
-    host = read_conninfo(restore_url(environment)).get("host", "")
-    with suppress(psycopg.errors.InsufficientPrivilege, OSError):
-        row = connection.execute("SHOW data_directory").fetchone()
-        if row and host in _LOCAL:
-            free = shutil.disk_usage(str(row[0])).free
-            told = f"{in_words(free)} free, {in_words(wanted)} wanted for a second copy"
-            return Prerequisite.told("room for a second copy", free >= wanted, told, told)
-    told = f"could not be measured; {in_words(wanted)} will be taken"
-    return Prerequisite.told("room for a second copy", True, told, told)
-
-
-def _missing(name: str, missing: set[str]) -> Prerequisite:
-    return Prerequisite.told(name, not missing, "all of them", f"missing: {', '.join(sorted(missing))}")
-
-
-def _notes(connection: Connection, live: Database, manifest: Manifest) -> Iterator[str]:
-    slots = connection.execute("SELECT slot_name::text FROM pg_replication_slots WHERE database = %s", [live.name])
-    for (slot,) in slots:
-        yield f"Replication slot {slot} stays with the old database: its subscriber has to start anew."
-    if not live.oid:
+def _notes(servers: Servers, live: Database, manifest: Manifest) -> Iterator[str]:
+    if servers.here:
+        slots = servers.here.execute(
+            "SELECT slot_name::text FROM pg_replication_slots WHERE database = %s", [live.name]
+        )
+        for (slot,) in slots:
+            yield f"Replication slot {slot} stays with the old database: its subscriber has to start anew."
+    else:
+        yield (
+            f"The server {servers.live.instance} does not answer: nobody can be kept from writing to it, should it come"
+            " back while this goes on. Afterwards the application does not know it any more."
+        )
+    if servers.here and not live.oid:
         yield f"There is no database {live.name} on the server: it is made as the backup describes it."
+    if not live.oid:
         yield from (f"The setting {name} is in no backup: set it again." for name in manifest.custom_settings)
+    if servers.moves:
+        address = read_conninfo(restore_url(servers.environment, servers.instance))
+        host, port = address.get("host", "a socket of this machine"), address.get("port", "5432")
+        yield f"The application moves from the server {servers.live.instance} to {servers.instance} ({host}, {port})."
     yield "Subscriptions are not restored: they would draw from the publisher a second time."
     if manifest.release:
         yield f"When the backup was taken, release {manifest.release} had the traffic."
@@ -274,9 +242,10 @@ def _page(plan: RestorePlan) -> Iterator[str]:
     taken_at = f"{plan.backup.taken_at:%Y-%m-%d %H:%M:%S %Z}"
     yield f"Taken at **{taken_at}**, {plan.backup.rows} rows · plan `{plan.fingerprint}`"
     yield ""
-    yield f"- **Into:** a new database `{plan.new_name}`, {_switch(plan)} once it is verified."
+    on = f" on the server `{plan.instance}`" if plan.moves else ""
+    yield f"- **Into:** a new database `{plan.new_name}`{on}, {_switch(plan)} once it is verified."
     if plan.is_live_there:
-        yield f"- **Kept:** the present one, as `{plan.kept_name}`; nobody but the restoring role can enter it."
+        yield f"- **Kept:** the present one, as `{plan.kept}`; nobody but the restoring role can enter it."
     yield "- **While it goes on:** nobody can connect to the database; the service answers with errors."
     yield "- **Undo:** names and access as they are now; the new database is dropped."
     yield from (f"- {note}" for note in plan.notes)

@@ -8,6 +8,7 @@ from tasks.restore_switch import SwitchBefore
 def question_of(plan: RestorePlan, accept_loss: str) -> Question:
     """What its approvers decide on."""
     live = plan.live.name
+    on = f" on the server {plan.instance}" if plan.moves else ""
     switched = f"variable {plan.variable} points to {plan.new_name}" if plan.variable else f"it takes the name {live}"
     return Question(
         title=f"Restore {plan.backup.id} into {plan.environment}",
@@ -16,11 +17,12 @@ def question_of(plan: RestorePlan, accept_loss: str) -> Question:
             "backup taken at": f"{plan.backup.taken_at:%Y-%m-%d %H:%M:%S %Z}",
             "backup proven": "yes" if plan.proven else "no",
             "live database": f"{live} ({plan.live.oid})" if plan.is_live_there else f"{live} is gone",
+            **({"server": f"{plan.instance} instead of {plan.live_instance}"} if plan.moves else {}),
             "loss accepted by who asks": accept_loss or "none",
         },
         effects=[
             Effect(what="stops all writes: the service is down meanwhile", undo="writes go on as before"),
-            Effect(what=f"restores into the new database {plan.new_name}", undo="the new database is dropped"),
+            Effect(what=f"restores into the new database {plan.new_name}{on}", undo="the new database is dropped"),
             Effect(what=f"{switched}; the present one is kept", undo="switched back, unless that would lose writes"),
         ],
         losses=_losses(plan),
@@ -32,6 +34,7 @@ def question_of_undo(environment: str, before: SwitchBefore, accept_loss: str) -
     facts = {
         "restored from": before.backup,
         "live again": f"{before.kept} ({before.live_oid})" if before.live_oid else f"none: {before.live} was gone",
+        **({"server": f"{before.live_instance} instead of {before.instance}"} if before.moves else {}),
         "loss accepted by who asks": accept_loss or "none",
     }
     return Question(

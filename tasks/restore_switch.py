@@ -4,13 +4,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
+from blocks.database import MAIN
 from blocks.environment import Environment
 from blocks.errors import Refused, SomebodyElseChangedIt
-from blocks.postgres.connection import with_database
+from blocks.postgres.connection import NobodyThere, with_database
 from blocks.postgres.databases import Database, read_database, rename_databases, require_database
+from blocks.reference import resolve
 from tasks.deploy_plan import read_traffic_before
 from tasks.ledger import current_run, effect, read_last_effect
-from tasks.live_database import live_name, read_application_url
+from tasks.live_database import application_url, logins_of, read_live
 from tasks.restore_plan import RestorePlan
 from tasks.retry import is_passing
 from tasks.server_session import connect_as_restorer, translate
@@ -34,6 +36,10 @@ class SwitchBefore(BaseModel):
     """Who may connect to the live one; empty text: everybody."""
     opens_to: list[str] | None = None
     """Who may connect to the restored one, where the live one was closed already: whoever closed it opens it again."""
+    live_instance: str = MAIN
+    """The server of the live one."""
+    instance: str = MAIN
+    """The server of the new one."""
     variable: str = ""
     """Platform variable that is changed; empty: the two exchange their names."""
     traffic: TrafficBefore | None = None
@@ -47,6 +53,11 @@ class SwitchBefore(BaseModel):
     @property
     def may_connect_after(self) -> list[str]:
         return self.may_connect if self.opens_to is None else self.opens_to
+
+    @property
+    def moves(self) -> bool:
+        """Whether the application gets another server."""
+        return self.instance != self.live_instance
 
 
 def switch_before(
@@ -65,6 +76,8 @@ def switch_before(
         backup=plan.backup.id,
         may_connect=sorted(plan.live.may_connect),
         opens_to=opens_to,
+        live_instance=plan.live_instance,
+        instance=plan.instance,
         variable=plan.variable,
         traffic=traffic,
     )
@@ -72,10 +85,9 @@ def switch_before(
 
 def require_as_planned(environment: Environment, plan: RestorePlan) -> None:
     """Under the lock, before any change. Raises Refused when the live database changed since the plan was made."""
-    with connect_as_restorer(environment) as connection:
-        live = read_database(connection, live_name(environment))
+    instance, live = _read_live_as_planned(environment, plan)
     again = "Start this restore again: it makes a new plan. Nothing was changed."
-    if (live.oid if live else 0) != plan.live.oid:
+    if (instance, live.oid if live else 0) != (plan.live_instance, plan.live.oid):
         raise Refused(f"In {plan.environment} another database is live than when this restore was planned.", again)
     if live and live.may_connect != plan.live.may_connect:
         raise Refused(f"In {plan.environment} others may connect than when this restore was planned.", again)
@@ -83,13 +95,26 @@ def require_as_planned(environment: Environment, plan: RestorePlan) -> None:
 
 def require_same_live(environment: Environment, plan: RestorePlan) -> None:
     """Raises SomebodyElseChangedIt when another database has become live while this one was restored."""
-    oid = read_live_oid(environment)
-    if oid != plan.live.oid:
+    instance, live = _read_live_as_planned(environment, plan)
+    oid = live.oid if live else 0
+    if (instance, oid) != (plan.live_instance, plan.live.oid):
         raise SomebodyElseChangedIt(
-            f"The live database is {oid or 'gone'} now. When this restore was planned it was"
-            f" {plan.live.oid or 'gone'}.",
+            f"The live database is {_told(instance, oid)} now. When this restore was planned it was"
+            f" {_told(plan.live_instance, plan.live.oid)}.",
             "It was left as it is. Look who restored or renamed it, then start this restore again.",
         )
+
+
+def _read_live_as_planned(environment: Environment, plan: RestorePlan) -> tuple[str, Database | None]:
+    """Its server, and the database; none either where that server has been away since the plan was made."""
+    live = read_live(environment)
+    try:
+        with connect_as_restorer(environment, live.instance) as connection:
+            return live.instance, read_database(connection, live.name)
+    except NobodyThere:
+        if plan.is_live_there or not plan.moves:
+            raise
+        return live.instance, None
 
 
 def find_last_switch(environment: Environment) -> SwitchBefore:
@@ -108,17 +133,22 @@ def find_last_switch(environment: Environment) -> SwitchBefore:
 
 def is_switched(environment: Environment, before: SwitchBefore) -> bool:
     """Whether the application finds the restored database. Raises SomebodyElseChangedIt when it finds a third one."""
-    oid = read_live_oid(environment)
-    if oid not in (before.live_oid, before.new_oid):
-        raise _unexplained(before, oid)
-    return oid == before.new_oid
+    if before.moves and not before.live_oid and read_live(environment) == (before.live_instance, before.live):
+        return False  # what that server holds, should it have come back, this run has not touched
+    instance, oid = read_live_oid(environment)
+    if (instance, oid) == (before.instance, before.new_oid):
+        return True
+    if (instance, oid) == (before.live_instance, before.live_oid):
+        return False
+    raise _unexplained(before, instance, oid)
 
 
-def read_live_oid(environment: Environment) -> int:
-    """Of the database that the application finds; 0 when there is none."""
-    with connect_as_restorer(environment) as connection:
-        live = read_database(connection, live_name(environment))
-    return live.oid if live else 0
+def read_live_oid(environment: Environment) -> tuple[str, int]:
+    """The server of the database that the application finds, and its oid there: 0 when there is none."""
+    instance, name = read_live(environment)
+    with connect_as_restorer(environment, instance) as connection:
+        live = read_database(connection, name)
+    return instance, live.oid if live else 0
 
 
 # Repeating is safe: it looks which database bears the name.
@@ -156,7 +186,7 @@ def exchange_names_back(environment: Environment, before: SwitchBefore) -> None:
         if before.live_oid:
             old = read_database(connection, oid=before.live_oid)
             if old is None:
-                raise _unexplained(before, restored.oid)
+                raise _unexplained(before, before.instance, restored.oid)
             renames.append((old.name, before.live))
         with effect("switch databases back", **before.model_dump()):
             end_all_sessions(connection, restored)
@@ -179,13 +209,21 @@ def point_application(environment: Environment, before: SwitchBefore, back: bool
     if is_switched(environment, before) != back:
         return
     platform, name = environment.platform, before.live if back else before.new
-    url = with_database(read_application_url(environment, before.variable), name)
+    server = application_url(environment)
+    if before.moves:
+        server = resolve(logins_of(environment, before.live_instance if back else before.instance).url)
+    url = with_database(server, name)
     with effect("switch databases back" if back else "switch databases", **before.model_dump()):
         platform.set_variables({**platform.read_variables(), before.variable: url})
 
 
-def _unexplained(before: SwitchBefore, oid: int) -> SomebodyElseChangedIt:
+def _unexplained(before: SwitchBefore, instance: str, oid: int) -> SomebodyElseChangedIt:
     return SomebodyElseChangedIt(
-        f"The live database is {oid or 'gone'} now. Before this run it was {before.live_oid or 'gone'};"
-        f" the run made {before.new_oid}."
+        f"The live database is {_told(instance, oid)} now. Before this run it was"
+        f" {_told(before.live_instance, before.live_oid)}; the run made {_told(before.instance, before.new_oid)}."
     )
+
+
+def _told(instance: str, oid: int) -> str:
+    place = "" if instance == MAIN else f" on {instance}"
+    return f"{oid or 'gone'}{place}"

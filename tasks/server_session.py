@@ -15,9 +15,12 @@ from tasks.live_database import MAINTENANCE_DATABASE, live_name, restore_url
 T = TypeVar("T")
 
 
-def connect_as_restorer(environment: Environment) -> Connection:
-    """In the database that nobody restores, so that all others can be renamed or dropped."""
-    return connect(restore_url(environment), current_run().id, MAINTENANCE_DATABASE, statement_seconds=60)
+def connect_as_restorer(environment: Environment, instance: str = "") -> Connection:
+    """In the database that nobody restores, so that all others can be renamed or dropped.
+
+    `instance`: that of the live database where it is empty.
+    """
+    return connect(restore_url(environment, instance), current_run().id, MAINTENANCE_DATABASE, statement_seconds=60)
 
 
 def read_live_database(environment: Environment) -> Database:

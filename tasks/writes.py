@@ -59,9 +59,9 @@ def leave_maintenance(environment: Environment) -> None:
 
 # Repeating is safe: who is refused stays refused, and a session that is gone stays gone.
 @task(name="Stop writes", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1, retry_condition_fn=is_passing)
-def stop_writes(environment: Environment, oid: int) -> None:
+def stop_writes(environment: Environment, oid: int, instance: str = "") -> None:
     """Refuse every role but the restoring one, and end all sessions. Raises RefusedByPlatform for one that stays."""
-    with connect_as_restorer(environment) as connection:
+    with connect_as_restorer(environment, instance) as connection:
         database = require_database(connection, oid=oid)
         with effect("stop writes", database=database.name, oid=oid):
             translate(lambda: close_to_all(connection, database))
@@ -70,9 +70,11 @@ def stop_writes(environment: Environment, oid: int) -> None:
 
 # Repeating is safe: privileges are set as a whole.
 @task(name="Resume writes", cache_policy=NO_CACHE, retries=10, retry_delay_seconds=1, retry_condition_fn=is_passing)
-def open_database(environment: Environment, oid: int, may_connect: list[str]) -> None:
-    """Let those connect who could before. One that is gone needs nobody to connect to it."""
-    with connect_as_restorer(environment) as connection:
+def open_database(environment: Environment, oid: int, may_connect: list[str], instance: str = "") -> None:
+    """Let those connect who could before. One that is gone, its oid 0, needs nobody to connect to it."""
+    if not oid:
+        return
+    with connect_as_restorer(environment, instance) as connection:
         database = read_database(connection, oid=oid)
         if database is None or database.may_connect == set(may_connect):
             return

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from blocks.approvals import Rule
 from blocks.backups import Assertion
+from blocks.database import Instance
 from blocks.drills import Objective
 from blocks.freeze import Freeze
 from blocks.secrets.postgres_role import PostgresRole
@@ -36,6 +37,7 @@ INNER = {
     "A freeze": Freeze,
     "A rule": Rule,
     "An assertion": Assertion,
+    "An instance": Instance,
     "A drill's objective": Objective,
     "A secret: postgres-role": PostgresRole,
     "A secret: redis-acl": RedisAcl,

@@ -31,6 +31,10 @@ _QUOTED = re.compile(r' "[^"]*"')
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
+class NobodyThere(Unreachable):
+    """Not even a no: there may be no server any more, or no way to it."""
+
+
 def application_name(purpose: str) -> str:
     """How a session is recognised on the server; for a run, its id is the purpose."""
     return f"backstop {purpose}"[:63]
@@ -93,8 +97,8 @@ def says_pooled(url: str) -> bool:
 def connect(url: str, purpose: str, database: str = "", statement_seconds: float = 0) -> Connection:
     """An autocommit connection whose application_name is `backstop PURPOSE`; 0 seconds: no limit.
 
-    `database` in place of the one that the URL names. Raises Unreachable, or Refused when a
-    transaction pooler stands in between: there no session is one's own.
+    `database` in place of the one that the URL names. Raises Unreachable, as NobodyThere where no server says no, or
+    Refused when a transaction pooler stands in between: there no session is one's own.
     """
     conninfo = {
         **read_conninfo(url),
@@ -111,7 +115,9 @@ def connect(url: str, purpose: str, database: str = "", statement_seconds: float
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{int(statement_seconds * 1000)}"])
         connection.execute(_NO_TIMEOUT_BETWEEN_STATEMENTS)
     except psycopg.Error as error:
-        raise Unreachable(f"The database does not answer ({type(error).__name__}: {_reason(error)}).") from None
+        reason = _reason(error)
+        message = f"The database does not answer ({type(error).__name__}: {reason or 'no connection'})."
+        raise Unreachable(message) if reason else NobodyThere(message) from None
     return connection
 
 
@@ -154,7 +160,7 @@ def _escaped(password: str) -> str:
 def _reason(error: psycopg.Error) -> str:
     """The server's word for it, without names; libpq's own text would quote address and user.
 
-    A login that is turned away has its reason in that text only.
+    A login that is turned away has its reason in that text only. Empty where no server says anything.
     """
     told = error.diag.message_primary or _REFUSAL.search(str(error))
-    return _QUOTED.sub("", told if isinstance(told, str) else told[1]) if told else "no connection"
+    return _QUOTED.sub("", told if isinstance(told, str) else told[1]) if told else ""

@@ -97,6 +97,18 @@ def test_the_least_that_is_needed(write: Write) -> None:
             "rollout.freezes.0: Value error, must end after it begins",
         ),
         ({"service": {"url": "${U}", "smoke": [{"name": "x", "request": "FETCH /"}]}}, "service.smoke.0.request:"),
+        (
+            {"database": {"url": "${U}", "instances": {"second": {"url": "${V}"}}}},
+            "database.instances: Value error, need `variable`",
+        ),
+        (
+            {"database": {"url": "${U}", "variable": "URL", "instances": {"main": {"url": "${V}"}}}},
+            "database.instances: Value error, 'main': a name has small letters",
+        ),
+        (
+            {"database": {"url": "${U}", "variable": "URL", "instances": {"second": {}}}},
+            "database.instances.second.url: Field required",
+        ),
         ({"service": {"url": "${U}", "smoke": [{"name": "x", "request": "GET /", "x": 1}]}}, "service.smoke.0.x:"),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, str) else "",

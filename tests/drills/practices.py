@@ -14,6 +14,8 @@ from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.flows.migrations import ENVIRONMENT as MIGRATED
 from tests.flows.migrations import Migrations
+from tests.flows.moving import ENVIRONMENT as MOVING
+from tests.flows.moving import INSTANCE, Moving
 from tests.flows.production import GOOD, Production
 from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
@@ -131,6 +133,32 @@ def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
     parameters = {"backup": backup, "accept_loss": EVERYTHING}
     name = "restore-and-verify"
     return Practice(name, name, STAGING, parameters, prepare, look, is_done, "Done", log)
+
+
+def restore_elsewhere(shop: ShopDatabase, moving: Moving, backup: str) -> Practice:
+    """To a second server."""
+    url, traffic = (moving.folder / "url").read_text(), moving.platform.read_traffic()
+    may_connect = sorted(shop.read().may_connect)
+
+    def prepare() -> object:
+        moving.point(url)
+        shop.ask(f"GRANT CONNECT ON DATABASE {NAME} TO {', '.join(may_connect)}")
+        moving.platform.shift_traffic(traffic)
+        moving.empty_second()
+        shop.write_task("acknowledged")
+        return look()
+
+    def look() -> object:
+        eventually(shop.service_answers)
+        first = moving.pointed_at, moving.platform.read_traffic(), shop.read().may_connect, shop.rows()
+        return first, moving.names(), moving.roles()
+
+    def is_done() -> bool:
+        eventually(shop.service_answers)
+        return moving.pointed_at == (moving.second.port, *moving.names())
+
+    parameters = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
+    return Practice("restore elsewhere", "restore-and-verify", MOVING, parameters, prepare, look, is_done)
 
 
 def restore_table(shop: ShopDatabase, backup: str) -> Practice:

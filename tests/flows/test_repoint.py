@@ -12,12 +12,15 @@ from blocks.postgres.connection import read_conninfo
 from deployments.apply import ROOT
 from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
+from tests.flows.migrations import clone_for, write_environment
 from tests.flows.records import Records
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
+from tests.flows.test_migrate_with_backup import ADD, NO_WAY_BACK, SHORT, VERSION
 from tests.running_stack import RunningStack
 
 STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
 REPOINTED = "shop-repointed"
+MIGRATED = "shop-repointed-and-migrated"
 VARIABLE = "DATABASE_URL"
 
 
@@ -72,11 +75,11 @@ def write_through_service(shop: ShopDatabase, title: str) -> None:
         client.post("/tasks", json={"title": title}, headers=headers).raise_for_status()
 
 
-def back_up(stack: RunningStack) -> str:
-    made = stack.run_procedure("back-up-database", REPOINTED)
+def back_up(stack: RunningStack, environment: str = REPOINTED) -> str:
+    made = stack.run_procedure("back-up-database", environment)
     assert made["ending"] == "Done", made
     backup = str(made["message"].split()[1])
-    assert stack.run_procedure("verify-backup", REPOINTED, backup=backup)["ending"] == "Done"
+    assert stack.run_procedure("verify-backup", environment, backup=backup)["ending"] == "Done"
     return backup
 
 
@@ -134,6 +137,31 @@ def test_a_release_that_does_not_start_on_it_puts_all_back(
     assert set(shop.others()) == others
     eventually(shop.service_answers)
     records.assert_settled(REPOINTED)
+
+
+def test_a_migration_that_has_no_way_down_is_taken_back_by_the_variable(
+    shop: ShopDatabase, platform: SandboxPlatform, records: Records, tmp_path: Path
+) -> None:
+    migrations, database = clone_for(shop.stack, tmp_path), yaml.safe_load(STAGING.read_text())["database"]
+    others = {"environment": MIGRATED, "database": {**database, "variable": VARIABLE}}
+    shop.stack.run("apply", str(write_environment(tmp_path, migrations, **others)))
+    back_up(shop.stack, MIGRATED)
+    shop.write_task("x" * 150)
+    tasks, may_connect = shop.rows()["tasks"], shop.read().may_connect
+    up = f"-- backstop: no-transaction\n{NO_WAY_BACK} {ADD} {SHORT}"  # the rehearsal's copy has no long title
+    commit = migrations.commit("half", up)
+
+    failed = shop.stack.run_procedure(
+        "migrate-with-backup", MIGRATED, version=VERSION, commit=commit, stop_writes="yes"
+    )
+
+    assert failed["ending"] == "Rolled back", failed["message"]
+    live = pointed_at(platform)
+    assert live.startswith(f"{NAME}_from_")
+    assert shop.rows(live)["tasks"] == tasks
+    assert (shop.read(live).may_connect, shop.read().may_connect) == (may_connect, {"shop_restore"})
+    eventually(shop.service_answers)
+    records.assert_settled(MIGRATED)
 
 
 def test_a_variable_that_the_platform_does_not_have_refuses(shop: ShopDatabase, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from blocks.errors import Refused, Unreachable
-from blocks.postgres.connection import as_role, connect, libpq_environment, read_conninfo
+from blocks.postgres.connection import NobodyThere, as_role, connect, libpq_environment, read_conninfo
 from blocks.postgres.programs import Programs
 from tests.deployments.shop.processes import Postgres, free_port
 
@@ -72,9 +72,13 @@ def test_a_transaction_pooler_is_refused(url: str) -> None:
 
 
 def test_nobody_there_and_a_wrong_password_never_quote_the_url(server: Postgres, url: str) -> None:
-    for bad in (url.replace(str(server.port), str(free_port())), server.url().replace(server.password, "hidden")):
+    for bad, error in (
+        (url.replace(str(server.port), str(free_port())), NobodyThere),
+        (server.url().replace(server.password, "hidden"), Unreachable),
+    ):
         with pytest.raises(Unreachable) as failed:
             connect(bad, "test")
+        assert type(failed.value) is error
         assert "hidden" not in str(failed.value)
         assert "127.0.0.1" not in str(failed.value)
 
