@@ -101,3 +101,5 @@ ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO everything_reader;
 ALTER TABLE no_key OWNER TO everything_reader;
 
 SELECT lo_from_bytea(0, decode(repeat(md5(n::text), 100), 'hex')) FROM generate_series(1, 12) n;
+
+CREATE PUBLICATION news FOR TABLE customer (id, name), hen WITH (publish = 'insert, update');

@@ -78,3 +78,17 @@ def prepared(practice: Practice) -> Iterator[None]:
             yield
         finally:
             connection.execute("ROLLBACK PREPARED 'unfinished'")
+
+
+def test_a_subscriber_that_is_at_it(empty: Practice) -> None:
+    backup = empty.back_up()
+    with psycopg.connect(empty.server.url(empty.database), replication="database", autocommit=True):
+        assert "stop its subscribers first: [('owner',)]" in detail(empty, backup.id, "no logical replication running")
+
+
+def test_a_superuser_who_is_in_it(empty: Practice) -> None:
+    backup = empty.back_up()
+    empty.server.execute("DROP ROLE IF EXISTS boss")
+    empty.server.execute("CREATE ROLE boss LOGIN SUPERUSER PASSWORD 'a-long-random-one'")
+    with psycopg.connect(f"postgresql://boss:a-long-random-one@127.0.0.1:{empty.server.port}/{empty.database}"):
+        assert detail(empty, backup.id, "no superuser writes") == "boss: nothing keeps a superuser out"
