@@ -6,12 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from psycopg import sql
 
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.postgres.connection import read_conninfo
 from deployments.apply import ROOT
 from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
+from tests.drills.migrating import TIDY
 from tests.flows.migrations import clone_for, write_environment
 from tests.flows.records import Records
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
@@ -162,6 +164,12 @@ def test_a_migration_that_has_no_way_down_is_taken_back_by_the_variable(
     assert (shop.read(live).may_connect, shop.read().may_connect) == (may_connect, {"shop_restore"})
     eventually(shop.service_answers)
     records.assert_settled(MIGRATED)
+    shop.ask(TIDY)  # what was migrated half-way, and is closed: the other tests' database
+    open_again = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+        sql.Identifier(NAME), sql.SQL(", ").join(map(sql.Identifier, sorted(may_connect)))
+    )
+    with shop.connect() as connection:
+        connection.execute(open_again)
 
 
 def test_a_variable_that_the_platform_does_not_have_refuses(shop: ShopDatabase, tmp_path: Path) -> None:
