@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from blocks.postgres.connection import connect, libpq_environment
-from blocks.postgres.programs import find_programs_for
 from blocks.postgres.described_roles import Role, create_roles, drop_roles, read_globals
+from blocks.postgres.programs import find_programs_for
 from tests.deployments.shop.processes import Postgres
 
 pytestmark = pytest.mark.parametrize("postgres", [16], indirect=True, ids=["PostgreSQL 16"])
