@@ -84,7 +84,7 @@ def check_prerequisites(
         yield from _of_live(servers.here, live)
     yield _enough_room(servers, manifest)
     if servers.moves:
-        yield from _of_move(servers)
+        yield from _of_move(servers, live)
 
 
 def _of_role(servers: Servers, live: Database, missing_roles: set[str]) -> Iterator[Prerequisite]:
@@ -160,7 +160,7 @@ def _enough_room(servers: Servers, manifest: Manifest) -> Prerequisite:
     return Prerequisite.told(name, True, told, told)
 
 
-def _of_move(servers: Servers) -> Iterator[Prerequisite]:
+def _of_move(servers: Servers, live: Database) -> Iterator[Prerequisite]:
     """A way back writes the variable as the environment's file has it: it must be what stands there now."""
     before, after = servers.live.instance, servers.instance
     url, wanted = (resolve(logins_of(servers.environment, one).url) for one in (before, after))
@@ -169,8 +169,9 @@ def _of_move(servers: Servers) -> Iterator[Prerequisite]:
     is_known = with_database(now, servers.live.name) == with_database(url, servers.live.name)
     yield Prerequisite.told("way back known", is_known, f"the variable holds what {before}'s URL says", told)
     user, there = (read_conninfo(one).get("user", "") for one in (now, wanted))
-    told = f"{user} here, {there} on {after}: privileges are given to the name that the live database knows"
-    yield Prerequisite.told("application keeps its role", user == there, user, told)
+    told = f"{user} here, {there} on {after}, which is not let into the live database: take one that is"
+    is_let_in = there in {user, live.owner, *live.may_connect}
+    yield Prerequisite.told("application's role is let in", is_let_in, there, told)
 
 
 def _missing(name: str, missing: set[str]) -> Prerequisite:

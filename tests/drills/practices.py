@@ -157,7 +157,7 @@ def restore_elsewhere(shop: ShopDatabase, moving: Moving, backup: str) -> Practi
         eventually(shop.service_answers)
         return moving.pointed_at == (moving.second.port, *moving.names())
 
-    parameters = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
+    parameters: dict[str, object] = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
     return Practice("restore elsewhere", "restore-and-verify", MOVING, parameters, prepare, look, is_done)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.drills.choosing import every_moment
+from tests.drills.choosing import PLACES
 from tests.drills.killing import Drill
-from tests.drills.ledger_proxy import Moment
+from tests.drills.moments import Moment, every_moment
 from tests.drills.outcome import Practice
 from tests.drills.practices import restore_elsewhere
 from tests.drills.tally import Tally
@@ -42,6 +42,6 @@ def test_with_roles_made_and_with_the_variable_changed(drill: Drill, practice: P
 @pytest.mark.drill
 @pytest.mark.timeout(3600)
 def test_at_every_moment(drill: Drill, practice: Practice, tally: Tally) -> None:
-    for moment in every_moment(drill.read_writes(practice)):
+    for moment in every_moment(drill.read_crossed(practice), *PLACES):
         with tally.trying(practice.name, "flow", moment) as survived:
             survived(drill.kill(practice, moment))

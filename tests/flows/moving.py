@@ -104,6 +104,7 @@ def moving_environment(stack: RunningStack, folder: Path) -> Iterator[Moving]:
         stack.run("apply", str(_write_environment(folder)))
         variables, traffic = moving.platform.read_variables(), moving.platform.read_traffic()
         try:
+            moving.point(layout.database_url(NAME))
             yield moving
         finally:
             moving.platform.set_variables(variables)

@@ -117,7 +117,7 @@ def test_a_server_that_is_lost_is_left_for_another_one(moving: Moving, backup: s
     [
         ("NOCREATEROLE", "", "ALTER ROLE app_restore CREATEROLE"),
         ("NOCREATEDB", "", "ALTER ROLE app_restore CREATEDB"),
-        ("", "second-url", "privileges are given to the name that the live database knows"),
+        ("", "second-url", "which is not let into the live database"),
         ("", "url", "differ: make them the same"),
         ("", "restore-url", "password authentication failed"),  # that server is there: it is not lost
     ],
