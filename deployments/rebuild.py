@@ -27,6 +27,7 @@ from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from blocks.stores.directory import DirectoryStore
 from blocks.stores.interface import Store
+from blocks.surroundings import BARE
 from blocks.trial import Trial
 from deployments.environment_file import read_environment_file
 from deployments.escrow import write_out
@@ -122,7 +123,8 @@ class Rebuilder:
             "start_timeout": self._trial.start_seconds,
         }
         write_private(folder / "config.json", json.dumps(config))
-        subprocess.Popen([sys.executable, "-m", "deployments.sandbox", "--folder", str(folder)])
+        variables = {**BARE, "PATH": os.environ["PATH"], TOKEN_VARIABLE: os.environ[TOKEN_VARIABLE]}
+        subprocess.Popen([sys.executable, "-m", "deployments.sandbox", "--folder", str(folder)], env=variables)
 
     def _apply(self) -> None:
         _backstop("apply", str(self._file))
@@ -193,7 +195,8 @@ def _keys(escrow: Escrow) -> dict[str, str]:
 def _backstop(*words: str, may_fail: bool = False) -> bool:
     """Whether a command, as a person would type it, succeeded. Raises BackstopError unless it may fail."""
     command = [sys.executable, "-m", "deployments.cli", *words]
-    code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
+    # All of ours: the worker that `up` starts looks the environment's references up in them.
+    code = subprocess.run(command, env=os.environ, check=False, stdin=subprocess.DEVNULL).returncode
     if code != 0 and not may_fail:
         raise BackstopError(f"`backstop {' '.join(words[:2])}` ended with {code}.")
     return code == 0

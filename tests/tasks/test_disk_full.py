@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from blocks.database import MAIN
 from blocks.errors import BackstopError, Unmet
 from blocks.postgres import throwaway
 from blocks.postgres.dump import DumpFailed
@@ -101,7 +102,7 @@ def test_a_server_without_room_for_a_second_copy(
                     create_new_database.fn(practice.environment, plan)
                     with pytest.raises(ServerFailed, match="No space left on device"):  # who measured nothing
                         restore_into_new.fn(practice.environment, plan)
-                    drop_new_database.fn(practice.environment, plan.new_name)
+                    drop_new_database.fn(practice.environment, plan.new_name, MAIN)
                 assert practice.server.execute("SELECT count(*) FROM large", practice.database) == [(600_000,)]
         finally:
             serving.__exit__(None, None, None)
