@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from blocks.environment import Environment
@@ -80,7 +79,7 @@ class Run:
 
     def is_holding(self) -> bool:
         """Whether the ledger answers and the environment is still this run's."""
-        if self.fence is None or self.connection.info.transaction_status != TransactionStatus.IDLE:
+        if self.fence is None or not self.fence.is_at_rest():
             return False
         try:
             self.fence.check()
@@ -103,6 +102,8 @@ class Run:
     def reconnect(self) -> None:
         """Waits for the ledger as long as BACKSTOP_LEDGER_PATIENCE says. Raises LedgerUnreachable."""
         deadline = time.monotonic() + float(os.environ.get("BACKSTOP_LEDGER_PATIENCE", "600"))
+        if self.fence:
+            self.fence.cut_off()
         self.connection.close()
         while True:
             try:

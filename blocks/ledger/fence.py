@@ -6,12 +6,16 @@ holder writes its intent under its epoch before every effect.
 """
 
 import hashlib
+import os
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import LiteralString, NamedTuple
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from blocks.errors import EnvironmentBusy, FenceLost
 from blocks.ledger.connection import Connection, Row
@@ -36,6 +40,9 @@ class Fence:
         self.run_id = run_id
         self.epoch = 0
         self._released = threading.Event()
+        self._beating = threading.Lock()
+        """Held for the length of a beat."""
+        self._heart = threading.Thread()
         self._silent_since: tuple[object, float] | None = None
         """The last beat of a holder that seems silent, and when that was seen first."""
 
@@ -60,7 +67,6 @@ class Fence:
         if not leftovers:
             self._refuse_leftovers()
         self._enter()
-        threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
 
     def retake(self, connection: Connection, epoch: int) -> None:
         """Hold again on a new connection, if nobody else has held it since `epoch`.
@@ -79,7 +85,6 @@ class Fence:
             self._unlock()
             raise FenceLost(f"Another run took {self.environment} over.")
         self._enter()
-        threading.Thread(target=self._beat, name="fence-beat", daemon=True).start()
 
     def check(self) -> str | None:
         """Raise FenceLost unless still the holder; returns who asks for the environment, if anybody."""
@@ -95,8 +100,23 @@ class Fence:
             [activity, self.environment, self.epoch],
         )
 
+    def is_at_rest(self) -> bool:
+        """Whether its connection is in no transaction and waits for nothing but, maybe, the end of a beat."""
+        with self._beating:
+            return self.connection.info.transaction_status == TransactionStatus.IDLE
+
+    def cut_off(self) -> None:
+        """End the connection's beats, however the server fares: it is about to be closed.
+
+        Closed under a beat, it would give its socket's number to the next connection, and the beat would read what
+        that one is answered.
+        """
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+        self._end_beats()
+
     def release(self) -> None:
-        self._released.set()
+        self._end_beats()
         self._one(
             "UPDATE environment SET run_id = NULL, backend_pid = NULL, activity = NULL, wanted_by = NULL"
             " WHERE name = %s AND epoch = %s RETURNING epoch",
@@ -126,6 +146,8 @@ class Fence:
             },
         )
         self.epoch = int(str(row["epoch"]))
+        self._heart = threading.Thread(target=self._beat, name="fence-beat", daemon=True)
+        self._heart.start()
 
     def _refuse_leftovers(self) -> None:
         left = self._execute(
@@ -166,14 +188,20 @@ class Fence:
             [self.environment, epoch],
         )
 
+    def _end_beats(self) -> None:
+        self._released.set()
+        if self._heart.is_alive():
+            self._heart.join()
+
     def _beat(self) -> None:
         epoch = self.epoch
         while not self._released.wait(BEAT_SECONDS) and epoch == self.epoch:
             try:
-                self.connection.execute(
-                    "UPDATE environment SET beat_at = now() WHERE name = %s AND epoch = %s",
-                    [self.environment, epoch],
-                )
+                with self._beating:
+                    self.connection.execute(
+                        "UPDATE environment SET beat_at = now() WHERE name = %s AND epoch = %s",
+                        [self.environment, epoch],
+                    )
             except psycopg.Error:
                 if self.connection.closed:
                     return

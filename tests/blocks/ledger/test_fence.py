@@ -2,10 +2,14 @@
 
 import re
 import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 
 import pytest
+from psycopg.pq import TransactionStatus
 
 from blocks.errors import BackstopError, EnvironmentBusy, FenceLost
 from blocks.ledger import fence
@@ -170,6 +174,48 @@ def test_a_beat_that_fails_once_is_not_the_last(
         slow.execute("SELECT FROM environment FOR UPDATE")
         eventually(lambda: seconds_since_beat(ledger) > 0.4)
     eventually(lambda: seconds_since_beat(ledger) < 0.2)
+
+
+def test_a_connection_that_only_beats_is_at_rest(
+    ledger: LedgerDatabase, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "BEAT_SECONDS", 0.05)
+    held = Fence(connect("run-1"), "shop", "run-1")
+    held.take()
+    with ThreadPoolExecutor(1) as threads, beat_under_way(ledger, held) as let_go:
+        at_rest = threads.submit(held.is_at_rest)
+        let_go()
+        assert at_rest.result(timeout=30)
+    with held.connection.transaction():
+        held.connection.execute("SELECT 1")
+        assert not held.is_at_rest()
+
+
+def test_a_connection_is_cut_off_under_its_beat_and_the_next_one_gets_every_answer(
+    ledger: LedgerDatabase, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "BEAT_SECONDS", 0.05)
+    held = Fence(connect("run-1"), "shop", "run-1")
+    others = set(threading.enumerate())
+    held.take()
+    with beat_under_way(ledger, held):
+        number = held.connection.fileno()
+        held.cut_off()
+        assert set(threading.enumerate()) <= others
+        held.connection.close()
+        other = connect("run-1")
+        assert other.fileno() == number
+        assert other.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+
+
+@contextmanager
+def beat_under_way(ledger: LedgerDatabase, held: Fence) -> Iterator[Callable[[], None]]:
+    """It is not answered before the block has ended, or called what it was given."""
+    with ledger.server.connect(ledger.name) as slow:
+        slow.execute("BEGIN")
+        slow.execute("SELECT FROM environment FOR UPDATE")
+        eventually(lambda: held.connection.info.transaction_status == TransactionStatus.ACTIVE)
+        yield slow.rollback
 
 
 def test_an_outlived_epoch_may_do_nothing(ledger: LedgerDatabase, connect: Connect) -> None:
