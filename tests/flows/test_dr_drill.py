@@ -184,7 +184,8 @@ def test_after_a_total_loss_all_is_rebuilt_from_store_code_and_escrow(
     report = json.loads(path.read_text())
     names = ["open escrow", "download", "provision", "restore", "verify data", "boot", "switch", "verify service"]
     assert [phase["name"] for phase in report["phases"] if phase["counts"]] == names
-    assert (report["rto"]["allowed_seconds"], report["release"]) == (240 * 60, "v1.0.0")
+    manifest = json.loads((store / LOST / report["backup"] / "manifest.json").read_text())
+    assert (report["rto"]["allowed_seconds"], report["release"]) == (240 * 60, manifest["release"])
     assert report["before"]["content_sha256"] == report["after"]["content_sha256"]
     assert report["after"]["passed"] == ["app", "GET /version", "GET /tasks", "version", "smoke"]
     assert records.effects(result["run"]) == [], "what was restored, was in another ledger"
