@@ -23,8 +23,8 @@ SECRETS = Path(__file__).with_name("test_secrets.py")
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Files that need a stack come last: one that is up takes a tenth of the machine, used or not.
 
-    Of those, the ones that take long come first, so that at the end no worker is alone with one of them. Before them the
-    search for secrets: a drill hands a run another URL of the ledger through Prefect, which keeps it.
+    Of those, the ones that take long come first, so that at the end no worker is alone with one of them. Before them
+    the search for secrets: a drill hands a run another URL of the ledger through Prefect, which keeps it.
     """
     with_stack = {item.path for item in items if "shared_stack" in item.fixturenames}
     tests = Counter(item.path for item in items)
