@@ -45,14 +45,14 @@ def find_redis_program() -> Path:
 
 def _wait_until_it_answers(child: Child, socket: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(socket):
+    while not answers(redis.Redis(unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1)):
         if not child.is_running() or time.monotonic() > deadline:
             raise BackstopError(f"A throw-away Redis did not start: {child.read_complaint()}", "Try again.")
         time.sleep(0.02)
 
 
-def _answers(socket: Path) -> bool:
-    client = redis.Redis(unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1)
+def answers(client: redis.Redis) -> bool:
+    """Whether it does just now; the client is closed afterwards."""
     try:
         return bool(client.ping())
     except redis.RedisError:

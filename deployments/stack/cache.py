@@ -2,7 +2,7 @@
 
 import redis
 
-from blocks.throwaway_redis import find_redis_program
+from blocks.throwaway_redis import answers, find_redis_program
 from deployments.stack.component import Component
 from deployments.stack.layout import Layout
 
@@ -31,10 +31,4 @@ def cache(layout: Layout) -> Component:
 
 
 def _answers(port: int, password: str) -> bool:
-    client = redis.Redis(port=port, password=password, socket_timeout=1, socket_connect_timeout=1)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()
+    return answers(redis.Redis(port=port, password=password, socket_timeout=1, socket_connect_timeout=1))

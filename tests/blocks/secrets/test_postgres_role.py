@@ -11,6 +11,7 @@ from blocks.errors import RefusedByPlatform, SecretIsBad, Unreachable
 from blocks.postgres.connection import read_conninfo, with_login
 from blocks.secrets.postgres_role import PostgresRole
 from blocks.sinks.interface import Values
+from tests.blocks.secrets.contract import WayBack
 from tests.databases.roles import PASSWORD, make_role
 from tests.deployments.shop.processes import Postgres
 from tests.secret_search import find_secrets
@@ -81,19 +82,8 @@ def test_a_new_one_differs_from_the_old_in_its_login_alone(secret: PostgresRole,
     assert secret.make(old) != secret.make(old)
 
 
-@pytest.mark.parametrize("is_retired", [False, True])
-def test_the_way_back_has_the_old_one_accepted_and_the_new_one_refused(
-    secret: PostgresRole, old: Values, is_retired: bool
-) -> None:
-    new = secret.make(old)
-    secret.install(old, new)
-    if is_retired:
-        secret.retire(old)
-    for _ in range(2):
-        secret.reinstate(old)
-        secret.withdraw(old)
-        secret.prove(old)
-        secret.prove_refused(new)
+class TestWayBack(WayBack):
+    """Of this kind: `secret` and `old` are this file's."""
 
 
 def test_what_either_of_them_makes_belongs_to_the_owner(postgres: Postgres, secret: PostgresRole, old: Values) -> None:

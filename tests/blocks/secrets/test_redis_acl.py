@@ -11,6 +11,7 @@ from redis import AuthenticationError, Redis
 from blocks.errors import RefusedByPlatform, SecretIsBad, Unreachable
 from blocks.secrets.redis_acl import RedisAcl
 from blocks.sinks.interface import Values
+from tests.blocks.secrets.contract import WayBack
 from tests.deployments.shop.processes import running_redis
 from tests.secret_search import find_secrets
 
@@ -81,19 +82,8 @@ def test_old_and_new_are_accepted_until_the_old_one_is_retired(secret: RedisAcl,
     secret.prove_refused(old)
 
 
-@pytest.mark.parametrize("is_retired", [False, True])
-def test_the_way_back_has_the_old_one_accepted_and_the_new_one_refused(
-    secret: RedisAcl, old: Values, is_retired: bool
-) -> None:
-    new = secret.make(old)
-    secret.install(old, new)
-    if is_retired:
-        secret.retire(old)
-    for _ in range(2):
-        secret.reinstate(old)
-        secret.withdraw(old)
-        secret.prove(old)
-        secret.prove_refused(new)
+class TestWayBack(WayBack):
+    """Of this kind: `secret` and `old` are this file's."""
 
 
 def test_a_restarted_server_knows_the_new_one(server: Redis, secret: RedisAcl, old: Values, folder: Path) -> None:
