@@ -14,6 +14,7 @@ import pytest
 from blocks.cut_off import CannotCutOff, cut_off
 from blocks.surroundings import BARE
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 
 INSIDE = 8080
 SERVER = f"""
@@ -65,7 +66,7 @@ def test_it_and_its_own_children_end_on_the_way_out(tmp_path: Path) -> None:
     with server(str(tmp_path)) as (_, process):
         family = [process, *process.children(recursive=True)]
         assert len(family) == 2
-    eventually(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
+    eventually(lambda: have_ended(*family))
 
 
 def test_what_a_program_said_before_it_ended_is_kept(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from deployments.apply import ROOT
 from deployments.begin_run import ADDRESS
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 from tests.tasks.small_service import SmallService, hang
 
 WITHIN = 60
@@ -104,10 +105,6 @@ def own_starter(checkout: Path, tmp_path: Path) -> Iterator[Starter]:
         yield starter
 
 
-def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 def test_a_run_is_a_fork_with_the_folder_variables_and_end_that_it_would_have_had(
     starter: Starter, tmp_path: Path
 ) -> None:
@@ -149,7 +146,7 @@ def test_a_run_whose_starter_is_killed_is_killed_and_begun_as_if_there_had_never
         forks = own_starter.forks
         own_starter.process.kill()
         assert begun.wait(WITHIN) == 1
-        eventually(lambda: all(map(is_gone, forks)), WITHIN)
+        eventually(lambda: have_ended(*forks), WITHIN)
     with own_starter.beginning(tmp_path) as begun:
         assert psutil.Process(begun.pid).cmdline()[-2:] == ["-m", "prefect.engine"]
 

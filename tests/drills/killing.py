@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 
 import psutil
 
@@ -13,6 +13,7 @@ from tests.drills.forked import Forked
 from tests.drills.moments import Moment, Place, Strike
 from tests.drills.outcome import Outcome, Practice, Survived
 from tests.drills.watched import Watched, watched
+from tests.ended import have_ended
 from tests.flows.records import RUN_SECONDS, Records
 from tests.running_stack import RunningStack
 
@@ -37,13 +38,7 @@ class Family:
 
     def check_gone(self) -> None:
         """They go by themselves, some seconds later at most."""
-        eventually(lambda: not [child for child in self._children if _is_alive(child)], RUN_SECONDS)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
+        eventually(lambda: have_ended(*self._children), RUN_SECONDS)
 
 
 class Drill:

@@ -10,6 +10,7 @@ import pytest
 
 from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 from tests.flows.asking import WAITS, Waiting, begin, decide
 from tests.flows.people import People, Person
 from tests.flows.production import Production
@@ -59,7 +60,7 @@ def test_one_person_agrees_while_the_worker_is_down_and_the_run_is_done_when_it_
     following, ada = Following(stack, api, ASKED), people.enrol()
     run, worker = following.waiting(), psutil.Process(stack.pids()["worker"])
     worker.kill()
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: have_ended(worker))
     code, told = decide(stack, run, ada, "--reason", "looks good")
     assert (code, told.splitlines()[-1]) == (0, "The plan is approved; the run goes on.")
     stack.run("up")
@@ -172,7 +173,7 @@ def test_a_decision_that_was_made_while_the_server_was_away_is_carried_out_when_
     run.wait_for_form()
     server = psutil.Process(stack.pids()["server"])
     server.kill()
-    eventually(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: have_ended(server))
     code, told = decide(stack, run, ada, "--reject")
     assert (code, "the supervisor will wake the run" in told) == (0, True), told
     stack.run("up")

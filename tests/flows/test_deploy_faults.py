@@ -9,6 +9,7 @@ import pytest
 
 from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 from tests.flows.interface import Interface
 from tests.flows.production import Production
 from tests.flows.receiver import Receiver
@@ -46,7 +47,7 @@ def test_a_front_door_that_dies_during_the_rollout_does_not_keep_the_traffic_fro
     with deploy_under_way(stack, records, interface, "shop-keen", "v1.3.0") as deploy:
         daemon = psutil.Process(stack.pids()["shop-production"])
         daemon.send_signal(signal.SIGKILL)
-        eventually(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE)
+        eventually(lambda: have_ended(daemon))
         stack.run("up")
         result = deploy.result()
 

@@ -25,6 +25,7 @@ from deployments.apply import ROOT
 from deployments.stack.state import write_private
 from tasks.drills_due import load_environments_with_drills, start_drill_if_due
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 from tests.flows.records import RUN_SECONDS, Records
 from tests.flows.runner import running_procedures
 from tests.flows.shop_database import ShopDatabase
@@ -213,7 +214,7 @@ def test_a_total_loss_that_is_killed_leaves_no_process_and_no_folder(
 
         eventually(has_its_own_postgres, RUN_SECONDS)
         runner.process.send_signal(signal.SIGKILL)
-        eventually(lambda: not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+        eventually(lambda: have_ended(*family))
     eventually(lambda: rebuilt() <= folders, RUN_SECONDS)
     records.assert_settled(f"{LOST}/drills")
 
@@ -338,7 +339,7 @@ def test_one_that_is_killed_leaves_no_process_no_folder_and_nothing_armed(
 
         runner.process.send_signal(signal.SIGKILL)
 
-        eventually(lambda: not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+        eventually(lambda: have_ended(*family))
     records.assert_settled(DRILLED)
     records.assert_settled(f"{DRILLED}/drills")
     assert records.undos(run_id) == []

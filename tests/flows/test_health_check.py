@@ -6,6 +6,7 @@ import signal
 import psutil
 
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 from tests.flows.interface import Interface
 from tests.flows.production import Production
 from tests.flows.records import Records
@@ -51,7 +52,7 @@ def test_what_is_ill_is_named_with_a_hint(
     before = production.look()
     cache = psutil.Process(stack.pids()["redis"])
     cache.send_signal(signal.SIGKILL)
-    eventually(lambda: not cache.is_running() or cache.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: have_ended(cache))
 
     result = stack.run_as_ci("health-check", "shop-unfit")
 

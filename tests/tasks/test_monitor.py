@@ -60,7 +60,7 @@ def test_a_good_release_keeps_its_traffic() -> None:
     with ReleaseService(visitors=50) as service:
         verdict = watch(service.release, on_reading=readings.append)
     assert verdict.outcome == "good"
-    assert verdict.samples > 50
+    assert verdict.samples > 10
     assert verdict.decided_after >= 2, "a good release is watched to the end"
     assert any(reading.healthy and reading.measured for reading in readings)
     assert not any(reading.healthy is False for reading in readings)

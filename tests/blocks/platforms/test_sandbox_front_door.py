@@ -1,10 +1,8 @@
 """How requests reach the releases."""
 
-import json
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from blocks.platforms.interface import Release
@@ -129,15 +127,3 @@ def start(daemon: Daemon, build: Build) -> Release:
 
 def read(daemon: Daemon, release_id: str) -> Release:
     return next(release for release in daemon.platform.read_releases() if release.id == release_id)
-
-
-def pids(daemon: Daemon) -> set[int]:
-    releases = json.loads((daemon.folder / "state.json").read_text())["releases"].values()
-    return {replica["pid"] for release in releases for replica in release["replicas"]}
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

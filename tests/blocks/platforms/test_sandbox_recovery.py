@@ -16,6 +16,7 @@ from tests.blocks.platforms.builds import Build
 from tests.blocks.platforms.contract import Subject, ask
 from tests.blocks.platforms.daemon import Daemon
 from tests.blocks.platforms.waiting import eventually
+from tests.ended import have_ended
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -137,7 +138,7 @@ class TestDeath:
         (pid,) = pids(own)
         own.process.terminate()
         assert own.process.wait(10) == 0
-        assert is_gone(pid)
+        assert have_ended(pid)
         assert pids(own) == set()
         own.begin()
         assert httpx.get(own.front).text == release.version
@@ -149,7 +150,7 @@ class TestDeath:
         own.kill()
         left = pids(own)
         assert set(end_leftovers(own.folder)) == left
-        assert all(is_gone(pid) for pid in left)
+        assert have_ended(*left)
         assert end_leftovers(own.folder) == []
 
     def test_leftovers_spare_a_pid_that_is_somebody_elses(self, own: Daemon, builds: list[Build]) -> None:
@@ -196,10 +197,3 @@ def read(daemon: Daemon, release_id: str) -> Release:
 def pids(daemon: Daemon) -> set[int]:
     releases = json.loads((daemon.folder / "state.json").read_text())["releases"].values()
     return {replica["pid"] for release in releases for replica in release["replicas"]}
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -15,6 +15,7 @@ import pytest
 from blocks.postgres.scratch import PREFIX, scratch_folder
 from tests.blocks.platforms.waiting import eventually
 from tests.blocks.postgres.workshop import Workshop
+from tests.ended import have_ended
 
 DUMPING = """
 import os, sys, threading
@@ -69,10 +70,6 @@ def below(started: "subprocess.Popen[str]", enough: Callable[[list[psutil.Proces
     return found
 
 
-def all_gone(processes: list[psutil.Process]) -> bool:
-    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
-
-
 def make_old(folder: Path) -> None:
     """As if its owner had died long ago."""
     for left in folder.glob(f"{PREFIX}*"):
@@ -103,7 +100,7 @@ def test_pg_dump_and_its_workers_end_with_a_run_that_is_killed(workshop: Worksho
         )
         started.send_signal(signal.SIGKILL)
         started.wait()
-        eventually(lambda: all_gone(children))
+        eventually(lambda: have_ended(*children))
     assert_swept(place)
 
 
@@ -116,7 +113,7 @@ def test_a_throwaway_server_ends_with_a_run_that_is_killed(temporary: Path) -> N
         children = below(started, lambda found: len(found) > 3)
         started.send_signal(signal.SIGKILL)
         started.wait()
-        eventually(lambda: all_gone(children))
+        eventually(lambda: have_ended(*children))
     os.utime(folder, (time.time() - 60,) * 2)
     with scratch_folder("next", str(folder.parent)):
         assert not folder.exists()

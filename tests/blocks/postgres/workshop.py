@@ -10,6 +10,7 @@ import psutil
 from blocks.postgres.dump import Dump
 from blocks.postgres.programs import Programs
 from tests.deployments.shop.processes import Postgres
+from tests.ended import have_ended
 
 
 class Kept:
@@ -58,6 +59,6 @@ def children_at_work(program: str) -> list[psutil.Process]:
 
 def _is_at_work(child: psutil.Process, program: str) -> bool:
     try:
-        return child.name() == program and child.status() != psutil.STATUS_ZOMBIE
+        return child.name() == program and not have_ended(child)
     except psutil.NoSuchProcess:
         return False

@@ -14,6 +14,7 @@ from deployments.stack.postgres_home import PostgresHome
 from deployments.stack.processes import WaitingProcess, end, is_alive
 from deployments.stack.record import Launched
 from deployments.stack.state import State
+from tests.ended import have_ended
 from tests.running_stack import RunningStack
 
 
@@ -38,7 +39,7 @@ def test_all_of_it_and_nothing_else(stack: RunningStack, tmp_path: Path) -> None
         running(["sleep", "600"], env=left_behind) as orphan,
     ):
         assert "Down." in stack.run("down")
-        assert [pid for pid in everything if _lives(pid)] == []
+        assert have_ended(*everything)
         assert "database system is shut down" in stack.state.log("postgres").read_text().splitlines()[-1]
         assert (decoy.poll(), of_another_stack.poll()) == (None, None)
         assert orphan.wait(5) != 0
@@ -52,9 +53,9 @@ def test_releases_left_by_a_killed_sandbox_end_too(stack: RunningStack) -> None:
     sandbox = psutil.Process(stack.pids()["shop-production"])
     releases = [process.pid for process in sandbox.children()]
     sandbox.kill()
-    assert all(map(_lives, releases))
+    assert not any(map(have_ended, releases))
     stack.run("down")
-    assert not any(map(_lives, releases))
+    assert have_ended(*releases)
 
 
 def test_pid_that_was_used_again_is_left_alone(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_process_that_will_not_end_is_killed_with_its_children(tmp_path: Path) -
         )
         end(launched)
         assert process.wait(5) == -9
-        assert not any(map(_lives, children))
+        assert have_ended(*children)
 
 
 def test_process_whose_starter_died_never_begins(tmp_path: Path) -> None:
@@ -125,10 +126,3 @@ def test_purge_leaves_no_data(tmp_path: Path) -> None:
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
