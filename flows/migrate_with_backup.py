@@ -21,9 +21,10 @@ from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from flows.restore_and_verify import AcceptLoss, restore_as_planned, resume_writes
+from tasks.armed_undo import finished
 from tasks.backup import plan_backup, write_backup
 from tasks.health import verify_answers, verify_release, verify_service
-from tasks.ledger import current_run, finished, phase
+from tasks.ledger import current_run, phase
 from tasks.live_database import read_live, restore_url
 from tasks.migration import (
     MigrationBefore,

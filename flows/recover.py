@@ -11,7 +11,8 @@ from flows.guards.armed import Armed, carry_out
 from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
-from tasks.ledger import ArmedUndo, Run, close_undo, current_run, end_dead_runs, read_armed_undos
+from tasks.armed_undo import ArmedUndo, close_undo, read_armed_undos
+from tasks.ledger import Run, current_run, end_dead_runs
 from tasks.leftovers import end_leftovers
 from tasks.notice import announce
 from tasks.report import publish_dead_run, read_reported_ending

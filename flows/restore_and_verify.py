@@ -17,9 +17,10 @@ from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
+from tasks.armed_undo import complete, finished, may_complete
 from tasks.catalogue import find_backup
 from tasks.health import verify_answers, verify_service
-from tasks.ledger import complete, current_run, finished, may_complete, phase
+from tasks.ledger import current_run, phase
 from tasks.notice import announce
 from tasks.restart import finish_restart, leave_releases, restart_release, return_to_releases
 from tasks.restore import (

@@ -15,8 +15,9 @@ from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
+from tasks.armed_undo import finished
 from tasks.health import verify_answers
-from tasks.ledger import current_run, finished, phase
+from tasks.ledger import current_run, phase
 from tasks.table_restore.compare import Comparison, compare_tables, publish_comparison
 from tasks.table_restore.load import drop_restored, restore_tables_beside
 from tasks.table_restore.model import Mode, TableRestorePlan

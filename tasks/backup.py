@@ -28,7 +28,8 @@ from blocks.sealing import Seal, read_recipient
 from blocks.stores.interface import Store
 from tasks.catalogue import MANIFEST, Catalogue, folder_of, is_local, read_catalogue, store_of
 from tasks.database_content import ContentSink, Source, dump_into
-from tasks.ledger import current_run, effect
+from tasks.effect import effect
+from tasks.ledger import current_run
 from tasks.live_database import backup_url
 from tasks.markdown import plain
 from tasks.pieces import PieceWriter

@@ -8,7 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import Environment
 from blocks.errors import RefusedByPlatform
 from blocks.platforms.interface import Platform, Release
-from tasks.ledger import current_run, read_intents
+from tasks.effect import read_intents
+from tasks.ledger import current_run
 from tasks.release import start_stopped_release, stop_release, wait_for_release
 from tasks.restart import restart_release
 from tasks.retry import wait_out

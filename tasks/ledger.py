@@ -1,12 +1,12 @@
-"""What a run writes into the ledger: its start and ending, its intents, its armed undos."""
+"""What a run writes into the ledger about itself: its start, its phases, its ending."""
 
 import contextvars
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -16,7 +16,7 @@ from blocks.errors import BackstopError, FenceLost, LedgerUnreachable, Refused
 from blocks.evidence import Evidence
 from blocks.ledger import trail
 from blocks.ledger.approval_requests import read_pending
-from blocks.ledger.connection import Connection, connect
+from blocks.ledger.connection import Connection, connect, ledger_answers
 from blocks.ledger.fence import Fence
 
 _current: contextvars.ContextVar["Run | None"] = contextvars.ContextVar("backstop_run", default=None)
@@ -57,7 +57,7 @@ class Run:
 
     def record(self, event: str, **detail: object) -> None:
         """Append to the audit trail. Raises FenceLost when the ledger is gone."""
-        try:
+        with ledger_answers():
             trail.append(
                 self.connection,
                 event,
@@ -66,8 +66,6 @@ class Run:
                 actor=self.requested_by,
                 detail=detail,
             )
-        except psycopg.Error as error:
-            raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
 
     def hold_on(self) -> None:
         """Make sure that the ledger answers and the environment is still held; regain both if not.
@@ -223,130 +221,15 @@ def _write_ending(run: Run, ending: str, message: str) -> None:
 
 def _read_ending(run: Run) -> tuple[str, str] | None:
     """With its message. Raises FenceLost when the ledger is gone again."""
-    try:
+    with ledger_answers():
         # Behind whoever writes it at this moment.
         row = run.connection.execute("SELECT ending, message FROM run WHERE id = %s FOR SHARE", [run.id]).fetchone()
-    except psycopg.Error as error:
-        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
     return (str(row["ending"]), str(row["message"])) if row and row["ending"] else None
 
 
 def anchor_trail(run: Run) -> None:
     """Keep the trail's head where nobody who may write to the ledger can change it."""
     trail.anchor(run.connection, Evidence.from_surroundings())
-
-
-@contextmanager
-def effect(name: str, **target: object) -> Iterator[None]:
-    """Around every call that changes something: the intent is durable before it, the outcome after it.
-
-    Raises FenceLost instead of letting the call happen when this run no longer holds
-    its environment.
-    """
-    run = current_run()
-    if run.fence is None:
-        raise FenceLost(f"'{name}' was about to happen without holding {run.environment}.")
-    run.fence.check()
-    detail = {"effect": name, "for": run.acts_for or run.id, "epoch": run.fence.epoch, **target}
-    run.record("effect intended", **detail)
-    run.effects += 1
-    try:
-        yield
-    except BaseException as error:
-        run.record("effect failed", **detail, error=type(error).__name__)
-        raise
-    run.record("effect done", **detail)
-
-
-def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, object]]:
-    """Every intent of that name by the run or for it, oldest first: what it may have produced. Raises FenceLost."""
-    try:
-        rows = connection.execute(
-            "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s"
-            " AND detail->>'for' = %s ORDER BY sequence",
-            [name, run_id],
-        ).fetchall()
-    except psycopg.Error as error:
-        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
-    return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
-
-
-def read_last_effect(run: Run, name: str, event: str) -> dict[str, Any] | None:
-    """Details of the newest `effect intended` or `effect done` of that name in the run's environment."""
-    row = run.connection.execute(
-        "SELECT detail FROM audit WHERE environment = %s AND event = %s AND detail->>'effect' = %s"
-        " ORDER BY sequence DESC LIMIT 1",
-        [run.environment, event, name],
-    ).fetchone()
-    return dict(row["detail"]) if row else None  # type: ignore[call-overload]
-
-
-def arm(run: Run, undo: str, parameters: Mapping[str, object]) -> int:
-    """Write an undo down; durable when it returns. Returns its id."""
-    try:
-        with run.connection.transaction():
-            row = run.connection.execute(
-                "INSERT INTO armed_undo (run_id, environment, undo, parameters) VALUES (%s, %s, %s, %s) RETURNING id",
-                [run.id, run.environment, undo, Jsonb(dict(parameters))],
-            ).fetchone()
-            run.record("undo armed", undo=undo, parameters=dict(parameters))
-    except psycopg.Error as error:
-        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
-    return int(str(row["id"])) if row else 0
-
-
-def disarm(run: Run, armed_ids: Sequence[int]) -> None:
-    """Strike armed undos out, all of them or none."""
-    try:
-        with run.connection.transaction():
-            run.connection.execute(
-                "UPDATE armed_undo SET state = 'disarmed', ended_at = now() WHERE id = ANY(%s)", [list(armed_ids)]
-            )
-            for armed_id in armed_ids:
-                run.record("undo disarmed", armed=armed_id)
-    except psycopg.Error as error:
-        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
-
-
-def close_undo(run: Run, armed_id: int, state: str, message: str = "") -> None:
-    """Write down what became of an armed undo that was carried out: `undone` or `failed`."""
-    try:
-        with run.connection.transaction():
-            run.connection.execute(
-                "UPDATE armed_undo SET state = %s, ended_at = now(), message = %s WHERE id = %s",
-                [state, message, armed_id],
-            )
-            run.record(f"undo {state}", armed=armed_id, message=message)
-    except psycopg.Error as error:
-        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
-
-
-def may_complete(procedure: str) -> bool:
-    """Whether a dead run of that procedure is undone: of no other one, which made the same change on its way back."""
-    run = current_run()
-    if not run.acts_for or run.undos_under_way != 1:
-        return False
-    dead = run.connection.execute("SELECT procedure FROM run WHERE id = %s", [run.acts_for]).fetchone()
-    return dead is not None and dead["procedure"] == procedure
-
-
-def finished(procedure: str, what: str) -> str:
-    """The message of a procedure that is its own `finish`: a dead run of it, for which this one acts, is done."""
-    return complete(what) if may_complete(procedure) else what
-
-
-def complete(why: str) -> str:
-    """Called for a dead run where going back is worse: that run is done, and nothing of it is undone."""
-    run = current_run()
-    disarm(run, [undo.id for undo in read_armed_undos(run.connection, run.environment) if undo.run_id == run.acts_for])
-    run.completed[run.acts_for] = why
-    return why
-
-
-def read_undo_state(connection: Connection, armed_id: int) -> str:
-    """`armed`, `disarmed`, `undone` or `failed`."""
-    row = connection.execute("SELECT state FROM armed_undo WHERE id = %s", [armed_id]).fetchone()
-    return str(row["state"]) if row else ""
 
 
 @contextmanager
@@ -359,24 +242,6 @@ def phase(name: str) -> Iterator[None]:
         yield
     finally:
         run.phases.append((name, time.monotonic() - began))
-
-
-class ArmedUndo(NamedTuple):
-    id: int
-    run_id: str
-    undo: str
-    """`module:flow`."""
-    parameters: dict[str, Any]
-
-
-def read_armed_undos(connection: Connection, environment: str) -> list[ArmedUndo]:
-    """What is still armed in the environment, innermost first."""
-    rows = connection.execute(
-        "SELECT id, run_id, undo, parameters FROM armed_undo WHERE environment = %s AND state = 'armed'"
-        " ORDER BY id DESC",
-        [environment],
-    )
-    return [ArmedUndo(**row) for row in rows]  # type: ignore[arg-type]
 
 
 def end_dead_runs(run: Run, dead: set[str], ending: str, message: str) -> None:

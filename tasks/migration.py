@@ -16,7 +16,8 @@ from blocks.postgres.connection import connect
 from blocks.postgres.databases import require_database
 from blocks.postgres.lock_holders import wait_until_free
 from blocks.postgres.schema import Invalid, read_invalid, schema_change, schema_digest
-from tasks.ledger import current_run, effect, read_last_effect
+from tasks.effect import effect, read_last_effect
+from tasks.ledger import current_run
 from tasks.live_database import live_name, restore_url
 from tasks.migration_plan import MigrationPlan, read_live_schema
 from tasks.migration_workspace import tool_of

@@ -10,8 +10,9 @@ from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad, SomebodyEl
 from blocks.platforms.interface import Platform, Release
 from blocks.reference import resolve
 from blocks.sources.git_repository import GitRepository
+from tasks.effect import effect
 from tasks.health import read_version
-from tasks.ledger import current_run, effect
+from tasks.ledger import current_run
 from tasks.retry import is_passing
 
 

@@ -10,7 +10,8 @@ from blocks.postgres.connection import connect
 from blocks.postgres.databases import Database, carry_over, create_database_like, drop_database, read_database
 from blocks.postgres.programs import find_programs_for
 from tasks.archive import Target, archive_of, restore_into
-from tasks.ledger import current_run, effect
+from tasks.effect import effect
+from tasks.ledger import current_run
 from tasks.live_database import read_live, restore_url
 from tasks.restore_plan import RestorePlan
 from tasks.retry import is_passing

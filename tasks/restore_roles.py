@@ -11,7 +11,8 @@ from blocks.postgres.described_roles import Role, create_roles, drop_roles, read
 from blocks.reference import resolve
 from blocks.sealing import Unsealing
 from tasks.archive import archive_of
-from tasks.ledger import current_run, effect
+from tasks.effect import effect
+from tasks.ledger import current_run
 from tasks.live_database import logins_of
 from tasks.pieces import read_pieces
 from tasks.retry import is_passing

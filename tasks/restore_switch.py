@@ -11,7 +11,8 @@ from blocks.postgres.connection import NobodyThere, with_database
 from blocks.postgres.databases import Database, read_database, rename_databases, require_database
 from blocks.reference import resolve
 from tasks.deploy_plan import read_traffic_before
-from tasks.ledger import current_run, effect, read_last_effect
+from tasks.effect import effect, read_last_effect
+from tasks.ledger import current_run
 from tasks.live_database import application_url, logins_of, read_live
 from tasks.restore_plan import RestorePlan
 from tasks.retry import is_passing

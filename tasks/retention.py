@@ -15,7 +15,8 @@ from blocks.manifest import ID
 from blocks.stores.interface import Store, StoredObject
 from tasks.backup import ABANDONED
 from tasks.catalogue import MANIFEST, Backup, Catalogue, folder_of, read_catalogue, store_of
-from tasks.ledger import current_run, effect
+from tasks.effect import effect
+from tasks.ledger import current_run
 from tasks.question import Effect, Question, fingerprint_of
 from tasks.retry import is_passing
 from tasks.transfer_progress import in_words

@@ -6,7 +6,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import Environment
 from blocks.errors import BackstopError, BadParameter, ReleaseIsBad
 from blocks.platforms.interface import Platform, Release, Split
-from tasks.ledger import current_run, effect, read_intents
+from tasks.effect import effect, read_intents
+from tasks.ledger import current_run
 from tasks.question import Effect, Question, fingerprint_of
 from tasks.release import stop_release
 from tasks.retry import wait_out

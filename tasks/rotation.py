@@ -11,7 +11,8 @@ from blocks.errors import Refused, SecretIsBad, SomebodyElseChangedIt
 from blocks.ledger.rotations import OpenRotation, Secrets, forget, forget_ended, keep, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
 from blocks.sinks.interface import Sink, Values
-from tasks.ledger import current_run, effect, read_intents
+from tasks.effect import effect, read_intents
+from tasks.ledger import current_run
 from tasks.retry import is_passing, wait_out
 from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values
 from tasks.secret_age import ROTATED

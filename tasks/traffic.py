@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from blocks.environment import Environment
 from blocks.errors import BackstopError, SomebodyElseChangedIt
 from blocks.platforms.interface import Platform, Release, Split
-from tasks.ledger import current_run, effect, read_intents
+from tasks.effect import effect, read_intents
+from tasks.ledger import current_run
 from tasks.retry import is_passing
 
 

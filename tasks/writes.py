@@ -18,7 +18,8 @@ from blocks.postgres.databases import (
     read_database,
     require_database,
 )
-from tasks.ledger import current_run, effect, read_intents
+from tasks.effect import effect, read_intents
+from tasks.ledger import current_run
 from tasks.retry import is_passing
 from tasks.server_session import connect_as_restorer, translate
 

@@ -1,12 +1,14 @@
 """Connecting to the ledger: direct, bounded in time, and recognisable on the server."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 import psycopg
 from psycopg.rows import dict_row
 
-from blocks.errors import LedgerUnreachable, Refused
+from blocks.errors import FenceLost, LedgerUnreachable, Refused
 from blocks.reference import resolve
 
 URL = "${BACKSTOP_LEDGER_URL}"
@@ -46,6 +48,15 @@ def connect(run_id: str, url: str = URL) -> Connection:
             "Give BACKSTOP_LEDGER_URL the server's direct address. Nothing was changed.",
         )
     return connection
+
+
+@contextmanager
+def ledger_answers() -> Iterator[None]:
+    """Around what a run tells or asks the ledger. Raises FenceLost: without it nobody knows who holds what."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise FenceLost(f"The ledger went away: {type(error).__name__}.") from None
 
 
 def has_session(connection: Connection, run_id: str) -> bool:

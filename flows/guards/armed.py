@@ -12,7 +12,8 @@ from prefect.exceptions import Pause
 
 from blocks.errors import BackstopError, FenceLost
 from flows.guards.endings import Ending
-from tasks.ledger import Run, arm, close_undo, current_run, disarm, read_undo_state
+from tasks.armed_undo import arm, close_undo, disarm, read_undo_state
+from tasks.ledger import Run, current_run
 from tasks.prefect_server import prefect_answers
 
 ATTEMPTS = 3

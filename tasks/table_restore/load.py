@@ -16,7 +16,7 @@ from blocks.postgres.programs import Programs, find_programs_for
 from blocks.surroundings import BARE
 from tasks.archive import Archive, archive_of, feed_of, opened
 from tasks.database_content import END_OF_ROWS, RowsDigest
-from tasks.ledger import effect
+from tasks.effect import effect
 from tasks.retry import is_passing
 from tasks.table_restore.model import TablePlan, TableRestorePlan
 from tasks.table_restore.rows import digest_of

@@ -23,7 +23,8 @@ from blocks.postgres.tables import (
     switch_triggers_back,
     switch_triggers_off,
 )
-from tasks.ledger import current_run, effect
+from tasks.effect import effect
+from tasks.ledger import current_run
 from tasks.retry import is_passing
 from tasks.table_restore.changes import TableChange, count_unlike, delete_rows, keep_after, keep_before, write_rows
 from tasks.table_restore.model import TableRestorePlan

@@ -9,7 +9,8 @@ from blocks.ledger.fence import Fence
 from flows import deploy, recover
 from flows.guards import armed
 from tasks import ledger, release
-from tasks.ledger import Run, effect
+from tasks.effect import effect
+from tasks.ledger import Run
 from tasks.traffic import TrafficBefore
 
 

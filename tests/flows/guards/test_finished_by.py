@@ -8,7 +8,9 @@ from blocks.errors import RefusedByPlatform
 from blocks.ledger.fence import Fence
 from flows.guards.armed import finished_by
 from flows.restore_table import undo_restore_table
-from tasks.ledger import Run, effect, read_armed_undos, run_record
+from tasks.armed_undo import read_armed_undos
+from tasks.effect import effect
+from tasks.ledger import Run, run_record
 from tests.ledger_database import LedgerDatabase
 
 ENVIRONMENT = "shop"

@@ -1,0 +1,52 @@
+"""Changes that a run makes: the intent of each is durable before it, its outcome after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from blocks.errors import FenceLost
+from blocks.ledger.connection import Connection, ledger_answers
+from tasks.ledger import Run, current_run
+
+
+@contextmanager
+def effect(name: str, **target: object) -> Iterator[None]:
+    """Around every call that changes something: the intent is durable before it, the outcome after it.
+
+    Raises FenceLost instead of letting the call happen when this run no longer holds
+    its environment.
+    """
+    run = current_run()
+    if run.fence is None:
+        raise FenceLost(f"'{name}' was about to happen without holding {run.environment}.")
+    run.fence.check()
+    detail = {"effect": name, "for": run.acts_for or run.id, "epoch": run.fence.epoch, **target}
+    run.record("effect intended", **detail)
+    run.effects += 1
+    try:
+        yield
+    except BaseException as error:
+        run.record("effect failed", **detail, error=type(error).__name__)
+        raise
+    run.record("effect done", **detail)
+
+
+def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, object]]:
+    """Every intent of that name by the run or for it, oldest first: what it may have produced. Raises FenceLost."""
+    with ledger_answers():
+        rows = connection.execute(
+            "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s"
+            " AND detail->>'for' = %s ORDER BY sequence",
+            [name, run_id],
+        ).fetchall()
+    return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
+
+
+def read_last_effect(run: Run, name: str, event: str) -> dict[str, Any] | None:
+    """Details of the newest `effect intended` or `effect done` of that name in the run's environment."""
+    row = run.connection.execute(
+        "SELECT detail FROM audit WHERE environment = %s AND event = %s AND detail->>'effect' = %s"
+        " ORDER BY sequence DESC LIMIT 1",
+        [run.environment, event, name],
+    ).fetchone()
+    return dict(row["detail"]) if row else None  # type: ignore[call-overload]
