@@ -103,10 +103,12 @@ def read_catalogue(environment: Environment) -> Catalogue:
 def find_backup(environment: Environment, which: str, at: datetime | None = None) -> Backup:
     """`latest` is the newest proven one, or the newest proven one at or before `at`; else the one of that id.
 
-    Raises BadParameter with what there is.
+    Raises BadParameter with what there is, and for a time beside an id.
     """
     catalogue = read_catalogue(environment)
     if which not in ("", "latest"):
+        if at:
+            raise BadParameter("at", f"{at:%Y-%m-%dT%H:%M:%S%z}", f"none beside backup={which}: name one of both")
         for backup in catalogue.backups:
             if backup.id == which:
                 return backup

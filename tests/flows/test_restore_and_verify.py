@@ -1,10 +1,12 @@
 """A restore takes the live name only when every row was compared; whatever fails, the live database is untouched."""
 
+import json
 import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -65,6 +67,21 @@ def test_what_was_backed_up_is_live_again_and_all_around_it_is_as_before(shop: S
     assert shop.read(kept).may_connect == {"shop_restore"}
     assert shop.service_answers()
     records.assert_settled(ENVIRONMENT)
+
+
+def test_by_a_time_it_is_the_newest_proven_one_of_then(shop: ShopDatabase, backup: str) -> None:
+    shop.write_task("in the newer one only")
+    newer = shop.back_up()
+    manifest = shop.stack.folder / "backups" / ENVIRONMENT / newer / "manifest.json"
+    taken_at = datetime.fromisoformat(json.loads(manifest.read_text())["taken_at"])
+
+    result = restore(shop, at=(taken_at - timedelta(microseconds=1)).isoformat(), accept_loss=EVERYTHING)
+
+    assert result["ending"] == "Done", result["message"]
+    assert str(result["message"]).startswith(f"{backup} is live in {ENVIRONMENT}")
+    assert "in the newer one only" not in str(shop.rows()["tasks"])
+    both = restore(shop, backup=newer, at=taken_at.isoformat())
+    assert (both["ending"], "Parameter 'at'" in str(both["message"])) == ("Refused", True)
 
 
 def test_a_loss_that_nobody_accepted_refuses(shop: ShopDatabase, backup: str) -> None:

@@ -65,6 +65,8 @@ def test_latest_is_the_newest_that_is_proven(empty: Practice, backups: list[Back
     assert latest(empty, BEGAN + DAY - timedelta(seconds=1)) == backups[0].id
     with pytest.raises(Refused, match="no proven backup at or before 2024-10-31"):
         latest(empty, BEGAN - DAY)
+    with pytest.raises(BadParameter, match=f"none beside backup={backups[0].id}: name one of both"):
+        find_backup(empty.environment, backups[0].id, BEGAN)
 
 
 def test_a_newest_of_a_time_yet_to_come_is_not_taken_unless_it_is_named(empty: Practice, backups: list[Backup]) -> None:
