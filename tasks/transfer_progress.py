@@ -25,11 +25,10 @@ class TransferProgress:
             return
         self._shown = now
         rate = done_bytes / (now - self._began)
-        left = max(0, self._expected - done_bytes) / rate if rate else 0
-        told = (
-            f"{self._what}: {in_words(done_bytes)} of about {in_words(max(self._expected, done_bytes))},"
-            f" {in_words(int(rate))}/s, about {left:.0f} s left"
-        )
+        told = f"{self._what}: {in_words(done_bytes)} of about {in_words(max(self._expected, done_bytes))}"
+        if done_bytes:
+            left = max(0, self._expected - done_bytes) / rate
+            told += f", {in_words(int(rate))}/s, about {left:.0f} s left"
         percent = min(99.0, 100 * done_bytes / self._expected)
         self._bar.show(percent, told)
         get_run_logger().info(told)

@@ -20,11 +20,13 @@ LOOK_SECONDS = 0.05
 class Behaviour(NamedTuple):
     """How connections fare, those that stand and new ones alike."""
 
-    kind: Literal["pass", "refuse", "hang", "cut", "late"]
+    kind: Literal["pass", "refuse", "hang", "cut", "late", "slow"]
     after_bytes: int = 0
     """Cut: how much of the server's answers still comes through on each connection."""
     seconds: float = 0
     """Late: how long each part of an answer is kept."""
+    bytes_per_second: int = 0
+    """Slow: how much passes on each connection, both ways together."""
 
 
 PASS = Behaviour("pass")
@@ -63,6 +65,9 @@ class FaultProxy:
 
     def answer_late(self, seconds: float) -> None:
         self._behave(Behaviour("late", seconds=seconds))
+
+    def slow_down(self, bytes_per_second: int) -> None:
+        self._behave(Behaviour("slow", bytes_per_second=bytes_per_second))
 
     def mend(self) -> None:
         self._behave(PASS)
@@ -121,6 +126,7 @@ class FaultProxy:
                     if not part:
                         return
                     self._wait_while("hang")
+                    self._keep_pace(len(part))
                     if key.fileobj is server:
                         answered += len(part)
                         part = self._late_or_cut(part, answered)
@@ -134,12 +140,21 @@ class FaultProxy:
             self._changed.wait_for(lambda: self._behaviour.kind != kind)
             return self._behaviour.kind
 
+    def _keep_pace(self, size: int) -> None:
+        behaviour = self._behaviour
+        if behaviour.kind == "slow":
+            self._keep(behaviour, size / behaviour.bytes_per_second)
+
+    def _keep(self, behaviour: Behaviour, seconds: float) -> None:
+        """For so long, or until it behaves in another way."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._behaviour != behaviour, seconds)
+
     def _late_or_cut(self, part: bytes, answered: int) -> bytes:
         """What of it is passed on now, after it was kept for as long as it has to be."""
         behaviour = self._behaviour
         if behaviour.kind == "late":
-            with self._changed:
-                self._changed.wait_for(lambda: self._behaviour != behaviour, behaviour.seconds)
+            self._keep(behaviour, behaviour.seconds)
         if behaviour.kind == "cut":
             return part[: max(0, len(part) - (answered - behaviour.after_bytes))]
         return part

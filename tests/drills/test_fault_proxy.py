@@ -71,6 +71,13 @@ def test_an_answer_is_late(proxy: FaultProxy, client: redis.Redis) -> None:
     assert time.monotonic() - began >= 0.3
 
 
+def test_so_much_passes_in_a_second(proxy: FaultProxy, client: redis.Redis) -> None:
+    proxy.slow_down(bytes_per_second=30_000)
+    began = time.monotonic()
+    assert client.echo("x" * 3000)
+    assert time.monotonic() - began >= 0.2
+
+
 def test_a_statement_under_way_is_cut_off(ledger_server: Postgres) -> None:
     with FaultProxy(ledger_server.port) as proxy:
         address = ledger_server.url().replace(f":{ledger_server.port}/", f":{proxy.port}/")

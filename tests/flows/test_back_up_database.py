@@ -12,7 +12,7 @@ import pytest
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.backup_under_way import WAITING, backup_under_way
 from tests.flows.interface import Interface
-from tests.flows.records import RUN_SECONDS, Records
+from tests.flows.records import Records
 from tests.flows.shop_database import ENVIRONMENT, TABLES, ShopDatabase
 from tests.flows.test_recover import flow_process
 from tests.running_stack import RunningStack
@@ -133,14 +133,3 @@ def test_the_label_has_a_bound(shop: ShopDatabase, interface: Interface, records
     assert "Parameter 'label' was" in ended["message"]
     result = shop.stack.run_procedure("back-up-database", ENVIRONMENT, label="x" * 100, plan_only=True)
     assert result["ending"] == "Done", result["message"]
-
-
-def test_the_terminal_shows_how_far_it_is(shop: ShopDatabase, store: Path) -> None:
-    with shop.connect() as connection, connection.transaction():
-        connection.execute("LOCK TABLE tasks")
-        process = shop.stack.begin("run", "back-up-database", ENVIRONMENT, "--wait")
-        assert process.stdout
-        shown = next((line for line in process.stdout if f"Backing up {ENVIRONMENT}" in line), "")
-    rest, _ = process.communicate(timeout=RUN_SECONDS)
-    assert shown
-    assert "Done: Backup" in rest
