@@ -11,12 +11,18 @@ from blocks.postgres.dump import LARGE_BYTES
 from tasks.archive import Target, archive_of, restore_into
 from tasks.catalogue import Backup, find_newest
 from tasks.verification import check_assertions, compare_content, proof_target
+from tests.benchmarks.backups import FILL, measure
 from tests.databases.comparison import read_as_text
 from tests.databases.practice import Practice
 
 NEXT_VALUES = """
 SELECT nextval('customer_id_seq'), nextval('hen_id_seq'), nextval('never_asked'), nextval('descending')
 """
+
+
+A_LARGE_TABLE = FILL[:2]
+SIZE_AND_CONTENT = "SELECT pg_table_size('visit'), sum(hashtextextended(visit::text, 0)) FROM visit"
+MOST_MEGABYTES, MOST_SCRATCH = 300, 100
 
 
 @contextmanager
@@ -55,6 +61,27 @@ def test_one_of_everything_comes_back_as_it_was(everything: Practice) -> None:
         with connect(target.url, "next values", target.database) as connection:
             assert connection.execute(NEXT_VALUES).fetchone() == (503, 21, 7, 94)
     assert read_as_text(everything.server.url(), everything.database, everything.major) == before
+
+
+@pytest.mark.drill
+@ON_ONE_VERSION
+def test_a_table_of_half_a_gigabyte_takes_no_more_memory_and_disk_than_a_small_one(empty: Practice) -> None:
+    for statement in A_LARGE_TABLE:
+        empty.execute(statement)
+    ((size, content),) = empty.server.execute(SIZE_AND_CONTENT, empty.database)
+    assert size > 500e6
+
+    made = measure(empty.back_up)
+    backup = find_newest(empty.environment)
+    findings: list[str] = []
+    proven = measure(lambda: findings.extend(empty.verify(backup)))
+
+    assert findings == []
+    for cost in (made, proven):
+        assert cost.megabytes < MOST_MEGABYTES
+        assert cost.scratch < MOST_SCRATCH
+    with restored(empty, backup) as target, connect(target.url, "content", target.database) as connection:
+        assert connection.execute(SIZE_AND_CONTENT.encode()).fetchone()[1] == content
 
 
 def test_the_manifest_says_what_the_database_held(everything: Practice) -> None:
