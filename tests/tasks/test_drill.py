@@ -6,7 +6,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -260,11 +260,20 @@ def test_a_backup_that_is_smaller_than_the_newest(practice: Practice) -> None:
     assert report.estimate.seconds > (report.rto.measured_seconds or 0)
 
 
-def test_writes_that_are_too_old(practice: Practice) -> None:
-    old = Drills(newest_write="SELECT now() - interval '3 hours'", objectives={"recovery-test": {"rpo_minutes": 60}})
-    report = drill(practice, drills=old)
+def test_writes_that_are_too_old_in_a_backup_that_is_not(practice: Practice) -> None:
+    practice.execute("UPDATE heartbeat SET at = at - interval '3 hours'")
+    try:
+        backup = practice.edit_manifest(practice.back_up(), release=VERSION)
+    finally:
+        practice.execute("UPDATE heartbeat SET at = at + interval '3 hours'")
+    _forget_digests()
+    allowed = Drills(newest_write=HEARTBEAT, objectives={"recovery-test": {"rpo_minutes": 60}})
+    report = drill(practice, backup=backup.id, drills=allowed)
+    practice.path(backup, "manifest.json").unlink()
     assert (report.verdict, report.rto.verdict, report.rpo.verdict) == ("broken", "kept", "broken")
     assert told(report) == "RPO: 3.0 hours; 60 minutes are allowed."
+    assert report.disaster_at
+    assert report.disaster_at - backup.dated < timedelta(minutes=60)
 
 
 @pytest.mark.parametrize(
