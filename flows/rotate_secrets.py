@@ -10,13 +10,13 @@ from pydantic import Field
 
 from blocks.environment import Environment
 from flows.guards.approval import approved
-from flows.guards.armed import armed
+from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from tasks.consumers import renew_consumers, return_consumers
 from tasks.health import verify_answers
-from tasks.ledger import phase
+from tasks.ledger import finished, phase
 from tasks.notice import announce
 from tasks.rotation import (
     close_rotation,
@@ -89,13 +89,15 @@ def roll_back_rotation(
     with locked(environment):
         rotating = reopen_rotation(environment, rotation or "")
         if rotating is None:
-            return f"The secrets of {environment.environment} were put back before."
-        with phase("old secrets back"):
-            reinstate_old(rotating)
-        with phase("consumers of before"):
-            return_consumers(environment, rotating.traffic)
-            verify_answers(environment.service)
-        with phase("withdraw the new"):
-            withdraw_new(rotating)
-        close_rotation(rotating)
-    return f"{', '.join(rotating.old)} of {environment.environment} are the old ones again, everywhere."
+            return finished("roll-back-rotation", f"The secrets of {environment.environment} were put back before.")
+        with finished_by(roll_back_rotation, f"the way back to {rotating.names}", rotation=rotating.run_id):
+            with phase("old secrets back"):
+                reinstate_old(rotating)
+            with phase("consumers of before"):
+                return_consumers(environment, rotating.traffic)
+                verify_answers(environment.service)
+            with phase("withdraw the new"):
+                withdraw_new(rotating)
+            close_rotation(rotating)
+            told = f"{rotating.names} of {environment.environment} are the old ones again, everywhere."
+            return finished("roll-back-rotation", told)

@@ -53,7 +53,8 @@ def _bring_back(environment: Environment, release_id: str) -> None:
     platform = environment.platform
     if release_id in platform.read_traffic():
         return
-    stop_release(platform, release_id)
+    if _is_up(_read(platform, release_id)):
+        stop_release(platform, release_id)
     stopped = _wait_until_stopped(platform, release_id)
     start_stopped_release(platform, stopped)
     wait_for_release(platform, release_id, environment.rollout.start_seconds)
@@ -63,12 +64,16 @@ def _wait_until_stopped(platform: Platform, release_id: str) -> Release:
     """Raises RefusedByPlatform when it does not stop."""
     deadline = time.monotonic() + STOP_SECONDS
     while True:
-        release = next(one for one in platform.read_releases() if one.id == release_id)
+        release = _read(platform, release_id)
         if not _is_up(release):
             return release
         if time.monotonic() > deadline:
             raise RefusedByPlatform(f"Release {release_id} was asked to stop {STOP_SECONDS} s ago and runs still.")
         time.sleep(_PAUSE_SECONDS)
+
+
+def _read(platform: Platform, release_id: str) -> Release:
+    return next(one for one in platform.read_releases() if one.id == release_id)
 
 
 def _is_up(release: Release) -> bool:

@@ -31,6 +31,11 @@ class Rotating:
         self.new: Secrets = {}
         self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
 
+    @property
+    def names(self) -> str:
+        """In words, for people."""
+        return ", ".join(self.secrets)
+
 
 def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
     """The old values are kept, sealed, for the way back."""

@@ -12,6 +12,7 @@ from tests.flows.environments import write_environments
 from tests.flows.people import People
 from tests.flows.production import Production
 from tests.flows.records import Records
+from tests.flows.rotated import Rotated
 from tests.flows.shop_database import ShopDatabase
 from tests.ledger_database import LedgerDatabase, create_ledger_role, empty_database
 from tests.running_stack import RunningStack
@@ -79,6 +80,14 @@ def production(stack: RunningStack, shared_production: Production) -> Production
     """With all traffic on the good release, nothing else running."""
     shared_production.reset()
     return shared_production
+
+
+@pytest.fixture
+def rotated(production: Production, environments: Path) -> Rotated:
+    """Production, whose login is in a file beside it, too."""
+    rotated = Rotated(production, environments / "shop.env")
+    rotated.reset()
+    return rotated
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.blocks.stores.faults import running_proxy
-from tests.drills import keeping, undoing
+from tests.drills import keeping, rotating, undoing
 from tests.drills import practices as practice
 from tests.drills.beneath import Beneath
 from tests.drills.choosing import SCHEDULE_SEED, SEED
@@ -17,6 +18,7 @@ from tests.drills.platform_log import PlatformLog
 from tests.drills.tally import Tally
 from tests.flows.production import Production
 from tests.flows.records import Records
+from tests.flows.rotated import Rotated
 from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import ShopDatabase
 from tests.running_stack import RunningStack
@@ -42,6 +44,20 @@ def log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
     """Of production's platform."""
     with running_proxy(shared_stack.layout.control_url("production")) as proxy:
         yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], practice.PRODUCTION)
+
+
+@pytest.fixture(scope="module")
+def rotation_log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
+    """The same, while its secrets are rotated."""
+    with running_proxy(shared_stack.layout.control_url("production")) as proxy:
+        yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.ENVIRONMENT)
+
+
+@pytest.fixture
+def afterwards() -> Iterator[ExitStack]:
+    """What a practice leaves to be ended when its test is over."""
+    with ExitStack() as left:
+        yield left
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +105,13 @@ def practices(
 ) -> Practices:
     """By their names."""
 
+    def rotated() -> tuple[Rotated, PlatformLog]:
+        return request.getfixturevalue("rotated"), request.getfixturevalue("rotation_log")
+
+    def afterwards() -> ExitStack:
+        left: ExitStack = request.getfixturevalue("afterwards")
+        return left
+
     def backup() -> str:
         return str(request.getfixturevalue("backup"))
 
@@ -103,7 +126,9 @@ def practices(
         "back-up-database": lambda: practice.back_up_database(shop),
         "verify-backup": lambda: practice.verify_backup(shop, backup()),
         "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
-        "rotate-secrets": lambda: practice.rotate_secrets(production),
+        "rotate-secrets": lambda: rotating.rotate_secrets(*rotated()),
+        "rotate-secrets that fails": lambda: rotating.rotate_secrets_that_fails(*rotated(), afterwards()),
+        "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
         "undo-restore": lambda: undoing.undo_restore(shop, backup()),
         "undo-restore that would lose writes": lambda: undoing.undo_restore_that_would_lose_writes(shop, backup()),

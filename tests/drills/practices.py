@@ -2,11 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import psycopg
-
-from blocks.platforms.interface import Split
 from tests.blocks.platforms.waiting import eventually
 from tests.drills.database_log import DatabaseLog
 from tests.drills.migrating import ADD, DROP, TIDY, VERSION, State
@@ -203,35 +199,6 @@ def migrate_with_backup(shop: ShopDatabase, migrations: Migrations) -> Practice:
     parameters = {"version": VERSION, "commit": commit, "stop_writes": "yes"}
     name = "migrate-with-backup"
     return Practice(name, name, MIGRATED, parameters, prepare, look, is_done)
-
-
-def rotate_secrets(production: Production) -> Practice:
-    """Every sink and consumer has one login that works, and the other one is refused."""
-    before: list[str] = []
-
-    def url() -> str:
-        return production.platform.read_variables()["DATABASE_URL"]
-
-    def prepare() -> object:
-        production.reset()
-        before[:] = [url()]
-        return look()
-
-    def look() -> tuple[Split, set[str], str, list[tuple[Any, ...]]]:
-        with production.connect() as connection:
-            rows = connection.execute(
-                "SELECT rolname FROM pg_roles WHERE rolname ~ '_production_[ab]$' AND rolcanlogin"
-            )
-            logins = rows.fetchall()
-        eventually(lambda: production.answering_version() == GOOD)
-        psycopg.connect(url(), connect_timeout=5).close()
-        return production.traffic(), production.running(), url(), logins
-
-    def is_done() -> bool:
-        _, running, now, logins = look()
-        return now != before[0] and len(running) == len(logins) == 1
-
-    return Practice("rotate-secrets", "rotate-secrets", PRODUCTION, {}, prepare, look, is_done)
 
 
 def _runs(production: Production, version: str) -> Callable[[], bool]:

@@ -17,6 +17,7 @@ PROCEDURES = {
     **dict.fromkeys(("verify-backup", "restore-and-verify", "restore-table"), 3),
     **dict.fromkeys(("undo-restore-table", "prune-backups", "rotate-secrets"), 2),
     **dict.fromkeys(("undo-restore", "undo-restore that would lose writes"), 1),
+    **dict.fromkeys(("rotate-secrets that fails", "roll-back-rotation"), 1),
     **dict.fromkeys(("import-dump", "dr-drill, recovery-test"), 1),
 }
 """With how many moments of each the tests try."""

@@ -39,17 +39,21 @@ class Production:
         )
         if good is None:
             good = self.start(GOOD)
-        elif good.state == "stopped":
-            self.platform.scale_release(good.id, 1)
-        self._wait_until_running(good.id)
-        self.give_traffic({good.id: 100})
-        for release in self.platform.read_releases():
-            if release.id != good.id and release.state in ("starting", "running"):
-                self.platform.stop_release(release.id)
-        eventually(lambda: self.running() == {good.id}, START_SECONDS)
+        self.run_alone(good.id)
         with self.connect() as connection:
             connection.execute("ALTER TABLE tasks DROP COLUMN IF EXISTS due_on")
             connection.execute("UPDATE alembic_version SET version_num = '0001' WHERE version_num <> '0001'")
+
+    def run_alone(self, release_id: str) -> None:
+        """With all traffic; every other release is stopped."""
+        if self.release(release_id).state == "stopped":
+            self.platform.scale_release(release_id, 1)
+        self._wait_until_running(release_id)
+        self.give_traffic({release_id: 100})
+        for release in self.platform.read_releases():
+            if release.id != release_id and release.state in ("starting", "running"):
+                self.platform.stop_release(release.id)
+        eventually(lambda: self.running() == {release_id}, START_SECONDS)
 
     def connect(self) -> psycopg.Connection:
         """To its database, as its owner."""

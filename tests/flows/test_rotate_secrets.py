@@ -1,75 +1,15 @@
 """Secrets are rotated while visitors come and go: nobody notices, or all is as it was."""
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import psycopg
-import pytest
 
-from blocks.sinks.env_file import EnvFile
 from deployments.shop.visits import read_visits
 from tests.blocks.platforms.waiting import eventually
-from tests.flows.production import GOOD, Production
+from tests.flows.production import GOOD
 from tests.flows.records import Records
-
-ENVIRONMENT, VARIABLE = "shop-rotated", "DATABASE_URL"
-NIGHT_SHIFT = "night shift"
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """Production, and a file beside the platform that has to be given the same secret."""
-
-    production: Production
-    file: Path
-
-    @property
-    def url(self) -> str:
-        return self.production.platform.read_variables()[VARIABLE]
-
-    @property
-    def sink(self) -> EnvFile:
-        return EnvFile(type="env-file", path=str(self.file))
-
-    def look(self) -> object:
-        """Everything that a rotation could change."""
-        production = self.production
-        return production.traffic(), production.running(), production.platform.read_variables(), self.file.read_text()
-
-    def rotate(self, **parameters: object) -> dict[str, Any]:
-        return self.production.stack.run_procedure("rotate-secrets", ENVIRONMENT, **parameters)
-
-    def begin_until_in_use(self, records: Records) -> str:
-        """A rotation that goes on; it waits for somebody to leave the old login. Its id."""
-        stack, before = self.production.stack, records.newest_run(ENVIRONMENT)
-        stack.runner.get(stack.surroundings).begin("rotate-secrets", ENVIRONMENT)
-        run_id = records.wait_until_begun(ENVIRONMENT, before)
-        eventually(lambda: {"phase": "in use"} in records.events(run_id, "phase began"), 60)
-        return run_id
-
-
-@pytest.fixture
-def rotated(production: Production, environments: Path) -> Rotated:
-    file = environments / "shop.env"
-    file.write_text("# of the nightly job\nJOB=nightly\n")
-    rotated = Rotated(production, file)
-    rotated.sink.write(production.platform, {VARIABLE: rotated.url})
-    return rotated
-
-
-def is_accepted(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def login(url: str) -> str:
-    return psycopg.conninfo.conninfo_to_dict(url)["user"]  # type: ignore[return-value]
+from tests.flows.rotated import ENVIRONMENT, NIGHT_SHIFT, VARIABLE, Rotated, is_accepted, login
 
 
 def test_nobody_notices_and_the_old_one_is_refused(rotated: Rotated, records: Records) -> None:

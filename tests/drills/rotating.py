@@ -1,0 +1,111 @@
+"""Rotations of secrets as practices: at the end every sink and consumer has one value that works, and no other does."""
+
+from contextlib import ExitStack
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
+
+from blocks.postgres.roles import set_password
+from tests.blocks.platforms.waiting import eventually
+from tests.drills.outcome import Practice
+from tests.drills.platform_log import PlatformLog
+from tests.drills.practices import PLATFORM
+from tests.flows.production import GOOD
+from tests.flows.records import Records
+from tests.flows.rotated import ENVIRONMENT, NIGHT_SHIFT, VARIABLE, Rotated
+
+
+def rotate_secrets(rotated: Rotated, log: PlatformLog) -> Practice:
+    production = rotated.production
+    before: list[str] = []
+
+    def prepare() -> object:
+        production.reset()
+        before[:] = [rotated.url]
+        log.begin(production.traffic())
+        return look()
+
+    def look() -> object:
+        eventually(lambda: production.answering_version() == GOOD)
+        return rotated.agreed_url(), rotated.look()
+
+    def is_done() -> bool:
+        return rotated.agreed_url() not in before and production.running() == set(production.traffic())
+
+    name, variables = "rotate-secrets", {PLATFORM: log.proxy.endpoint}
+    return Practice(
+        name, name, ENVIRONMENT, {}, prepare, look, is_done, "Done", log, variables, {"platform": log.proxy}
+    )
+
+
+def rotate_secrets_that_fails(rotated: Rotated, log: PlatformLog, afterwards: ExitStack) -> Practice:
+    """Somebody does not leave the old login. So its own way back is killed, too."""
+    practice = rotate_secrets(rotated, log)
+
+    def prepare() -> object:
+        afterwards.close()
+        before = practice.prepare()
+        afterwards.enter_context(psycopg.connect(rotated.url, connect_timeout=5, application_name=NIGHT_SHIFT))
+        return before
+
+    return practice._replace(
+        name="rotate-secrets that fails", prepare=prepare, is_done=lambda: False, ending="Rolled back"
+    )
+
+
+def roll_back_rotation(rotated: Rotated, log: PlatformLog, records: Records, afterwards: ExitStack) -> Practice:
+    """Of a rotation that was left open. It is left open once, and then made again as it was."""
+    production = rotated.production
+    left: list[_LeftOpen] = []
+
+    def prepare() -> object:
+        if not left:
+            left.append(_LeftOpen(rotated, records))
+            afterwards.callback(production.stack.run, "recover", "--settled", left[0].run_id)
+        left[0].make_again()
+        return look()
+
+    def look() -> object:
+        eventually(lambda: production.answering_version() == GOOD)
+        return rotated.look(), rotated.accepted_logins(), records.open_rotations()
+
+    def is_done() -> bool:
+        is_back = rotated.agreed_url() == left[0].old and production.traffic() == left[0].before
+        return is_back and production.running() == set(left[0].before) and records.open_rotations() == []
+
+    name, variables = "roll-back-rotation", {PLATFORM: log.proxy.endpoint}
+    return Practice(
+        name, name, ENVIRONMENT, {}, prepare, look, is_done, "Done", None, variables, {"platform": log.proxy}
+    )
+
+
+class _LeftOpen:
+    """A rotation that needs a human: everything is new, and the old is accepted, too."""
+
+    def __init__(self, rotated: Rotated, records: Records) -> None:
+        self._rotated, self._production = rotated, rotated.production
+        self.old, self.before = rotated.url, rotated.production.traffic()
+        self.run_id = rotated.leave_open(records)
+        self._new = rotated.sink.read(rotated.production.platform, [VARIABLE])
+        (self._made,) = rotated.production.traffic()
+        (self._row,) = self._ask_ledger("SELECT * FROM rotation WHERE run_id = %s", self.run_id)
+
+    def make_again(self) -> None:
+        self._ask_ledger("INSERT INTO rotation VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", *self._row)
+        rotate_url = self._production.stack.surroundings["SHOP_PRODUCTION_ROTATE_DATABASE_URL"]
+        new = conninfo_to_dict(self._new[VARIABLE])
+        with psycopg.connect(rotate_url, autocommit=True, connect_timeout=5) as connection:
+            set_password(connection, str(new["user"]), str(new["password"]))
+        platform = self._production.platform
+        platform.set_variables({**platform.read_variables(), **self._new})
+        self._rotated.sink.write(platform, self._new)
+        self._production.run_alone(self._made)
+
+    def _ask_ledger(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        url = self._production.stack.layout.database_url("backstop")
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(
+                statement.encode(), [Jsonb(it) if isinstance(it, dict) else it for it in values]
+            )
+            return list(cursor.fetchall()) if cursor.description else []
