@@ -14,9 +14,10 @@ from flows.guards.armed import armed, finished_by
 from flows.guards.lock import locked
 from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
+from tasks.armed_undo import finished
 from tasks.consumers import renew_consumers, return_consumers
 from tasks.health import verify_answers
-from tasks.ledger import finished, phase
+from tasks.ledger import phase
 from tasks.notice import announce
 from tasks.rotation import (
     close_rotation,
