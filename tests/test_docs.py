@@ -26,6 +26,7 @@ from blocks.service import Signature, SmokeStep
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.platform_variables import PlatformVariables
+from blocks.sinks.vault_kv import VaultKv
 from deployments.cli import COMMANDS
 from deployments.environment_file import PARTS
 
@@ -44,6 +45,7 @@ INNER = {
     "A sink: platform": PlatformVariables,
     "A sink: directory": Directory,
     "A sink: env-file": EnvFile,
+    "A sink: vault-kv": VaultKv,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {

@@ -10,8 +10,9 @@ from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.interface import Values
 from blocks.sinks.platform_variables import PlatformVariables
+from blocks.sinks.vault_kv import VaultKv
 
-AnySink = Annotated[PlatformVariables | EnvFile | Directory, Field(discriminator="type")]
+AnySink = Annotated[PlatformVariables | EnvFile | Directory | VaultKv, Field(discriminator="type")]
 
 
 class RotatedSecret(BaseModel, ABC):
