@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from blocks.errors import FenceLost
-from blocks.ledger.connection import Connection, ledger_answers
+from blocks.ledger.connection import Connection, Row, ledger_answers
 from tasks.ledger import Run, current_run
 
 
@@ -40,6 +40,28 @@ def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[st
             [name, run_id],
         ).fetchall()
     return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
+
+
+def read_unanswered(connection: Connection, run_id: str, name: str) -> list[tuple[dict[str, Any], float]]:
+    """Details and seconds since of every effect of that name whose outcome nobody knows. Raises FenceLost."""
+    with ledger_answers():
+        rows = connection.execute(
+            "SELECT event, detail, detail->>'error' AS error, extract(epoch FROM now() - at::timestamptz)::float AS ago"
+            " FROM audit WHERE event LIKE 'effect %%' AND detail->>'effect' = %s AND detail->>'for' = %s"
+            " ORDER BY sequence",
+            [name, run_id],
+        ).fetchall()
+    nothing: Row = {"event": "", "error": ""}
+    return [
+        (dict(row["detail"]), float(str(row["ago"])))  # type: ignore[call-overload]
+        for row, outcome in zip(rows, [*rows[1:], nothing], strict=True)
+        if row["event"] == "effect intended" and not _is_answer(outcome)
+    ]
+
+
+def _is_answer(outcome: Row) -> bool:
+    """Done, or a plain no."""
+    return outcome["event"] == "effect done" or str(outcome["error"]).startswith("Refused")
 
 
 def read_last_effect(run: Run, name: str, event: str) -> dict[str, Any] | None:

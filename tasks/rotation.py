@@ -1,5 +1,6 @@
 """The steps of a rotation. New values are in this process, in the sinks and where they are checked, nowhere else."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from blocks.errors import Refused, SecretIsBad, SomebodyElseChangedIt
 from blocks.ledger.rotations import OpenRotation, Secrets, forget, forget_ended, keep, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
 from blocks.sinks.interface import Sink, Values
-from tasks.effect import effect, read_intents
+from tasks.effect import effect, read_intents, read_unanswered
 from tasks.ledger import current_run
 from tasks.retry import is_passing, wait_out
 from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values
@@ -21,13 +22,18 @@ from tasks.traffic import TrafficBefore
 SUPPLY = "supply sink"
 """The effect that leaves a new value's fingerprint in the trail."""
 _PAUSE_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
 
 
 class Rotating:
     """The values at hand. Not a model, nor a dataclass: nothing prints or stores what it holds."""
 
-    def __init__(self, environment: Environment, run_id: str, old: Secrets, traffic: TrafficBefore) -> None:
+    def __init__(
+        self, environment: Environment, run_id: str, old: Secrets, traffic: TrafficBefore, emergency: bool = False
+    ) -> None:
         self.environment, self.run_id, self.old, self.traffic = environment, run_id, old, traffic
+        self.emergency = emergency
+        """The old ones have leaked: they never come back."""
         self.new: Secrets = {}
         self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
 
@@ -42,8 +48,9 @@ def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
     run = current_run()
     old = read_old_values(environment, plan)
     forget_ended(run.connection, environment.environment)
-    keep(run.connection, run.id, environment.environment, plan.traffic.model_dump(), old)
-    return Rotating(environment, run.id, old, plan.traffic)
+    before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency}
+    keep(run.connection, run.id, environment.environment, before, old)
+    return Rotating(environment, run.id, old, plan.traffic, plan.emergency)
 
 
 def reopen_rotation(environment: Environment, run_id: str) -> Rotating | None:
@@ -55,6 +62,12 @@ def reopen_rotation(environment: Environment, run_id: str) -> Rotating | None:
             "To leave the present secrets, start rotate-secrets: it makes new ones. Nothing was changed.",
         )
     return _rotating(environment, found) if found else None
+
+
+def is_open_after_breach(environment: Environment) -> bool:
+    """Whether the rotation that was left open, if any, only goes forward."""
+    found = read_open(current_run().connection, environment.environment)
+    return found is not None and bool(found.before["emergency"])
 
 
 def close_rotation(rotating: Rotating) -> None:
@@ -84,8 +97,8 @@ def install_new(rotating: Rotating) -> None:
 @task(name="Supply sinks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=1, retry_condition_fn=is_passing)
 def supply_sinks(rotating: Rotating) -> None:
     """Every sink holds the new values. Raises SecretIsBad for one that does not keep what it took."""
-    for name, secret, sink in _sinks(rotating):
-        _write(rotating, name, secret, sink, rotating.new[name])
+    for name, secret, sink in sinks_of(rotating):
+        write_sink(rotating, name, secret, sink, rotating.new[name])
 
 
 @task(name="Prove that the new secrets are in use", cache_policy=NO_CACHE)
@@ -93,7 +106,7 @@ def prove_new_in_use(rotating: Rotating) -> None:
     """Nobody uses an old one any more. Raises SecretIsBad where somebody does after `leave_seconds`."""
     for name, secret in rotating.secrets.items():
         secret.prove(rotating.new[name])
-        _wait_until_left(rotating, name, secret)
+        wait_until_left(rotating, name, secret)
 
 
 # Repeating is safe: what is retired stays retired.
@@ -119,8 +132,21 @@ def reinstate_old(rotating: Rotating) -> None:
     for name, secret in rotating.secrets.items():
         with effect("reinstate secret", secret=name):
             wait_out(_step(secret.reinstate, rotating.old[name]))
-    for name, secret, sink in _sinks(rotating):
+    for name, secret, sink in sinks_of(rotating):
         wait_out(lambda name=name, secret=secret, sink=sink: _return_sink(rotating, name, secret, sink))  # type: ignore[misc]
+
+
+@task(name="Outwait late writes", cache_policy=NO_CACHE)
+def outwait_late_writes(rotating: Rotating) -> None:
+    """A write that nobody answered may arrive after all was put back: its sink is looked at until it cannot."""
+    unanswered = read_unanswered(current_run().connection, rotating.run_id, SUPPLY)
+    read_at = time.monotonic()
+    for name, secret, sink in sinks_of(rotating):
+        ago = [ago for sent, ago in unanswered if (sent["secret"], sent["sink"]) == (name, sink.named)]
+        deadline = read_at + sink.late_seconds(rotating.environment.platform) - min(ago, default=math.inf)
+        while time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            wait_out(lambda n=name, s=secret, to=sink: _return_sink(rotating, n, s, to))  # type: ignore[misc]
 
 
 @task(name="Withdraw new secrets", cache_policy=NO_CACHE)
@@ -133,14 +159,17 @@ def withdraw_new(rotating: Rotating) -> None:
 
 
 def _rotating(environment: Environment, found: OpenRotation) -> Rotating:
-    return Rotating(environment, found.run_id, found.unseal(), TrafficBefore.model_validate(found.before))
+    traffic = TrafficBefore.model_validate(found.before["traffic"])
+    return Rotating(environment, found.run_id, found.unseal(), traffic, bool(found.before["emergency"]))
 
 
-def _sinks(rotating: Rotating) -> list[tuple[str, RotatedSecret, Sink]]:
+def sinks_of(rotating: Rotating) -> list[tuple[str, RotatedSecret, Sink]]:
+    """Each with the secret that it is given."""
     return [(name, secret, sink) for name, secret in rotating.secrets.items() for sink in secret.sinks]
 
 
-def _write(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, values: Values) -> None:
+def write_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, values: Values) -> None:
+    """One that holds them is left alone. Raises SecretIsBad for one that does not keep what it took."""
     platform = rotating.environment.platform
     if sink.read(platform, secret.variables) == values:
         return
@@ -153,14 +182,19 @@ def _write(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, val
 def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink) -> None:
     """Only from a value that this rotation wrote, or may have written."""
     held = sink.read(rotating.environment.platform, secret.variables)
-    intents = read_intents(current_run().connection, rotating.run_id, SUPPLY)
-    explained = {intent["fingerprint"] for intent in intents if intent["secret"] == name}
-    if held != rotating.old[name] and fingerprint(held) not in explained:
+    if held != rotating.old[name] and not was_supplied(rotating, name, held):
         raise SomebodyElseChangedIt(f"{name}: what {sink.named} holds is neither the old value nor this rotation's.")
-    _write(rotating, name, secret, sink, rotating.old[name])
+    write_sink(rotating, name, secret, sink, rotating.old[name])
 
 
-def _wait_until_left(rotating: Rotating, name: str, secret: RotatedSecret) -> None:
+def was_supplied(rotating: Rotating, name: str, held: Values) -> bool:
+    """Whether this rotation gave it to a sink, or may have."""
+    intents = read_intents(current_run().connection, rotating.run_id, SUPPLY)
+    return any((intent["secret"], intent["fingerprint"]) == (name, fingerprint(held)) for intent in intents)
+
+
+def wait_until_left(rotating: Rotating, name: str, secret: RotatedSecret) -> None:
+    """Raises SecretIsBad where somebody uses the old one after `leave_seconds`."""
     policy = rotating.environment.secrets
     seconds = policy.leave_seconds if policy else 0
     deadline = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -10,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, BadParameter, Refused, Unmet
+from blocks.errors import BackstopError, BadParameter, EnvironmentBusy, Refused, Unmet
+from blocks.ledger.fence import describe_holder, read_holder
 from blocks.ledger.rotations import Secrets, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
 from blocks.sinks.interface import Values
@@ -27,6 +29,8 @@ class PlannedSecret(BaseModel):
     kind: str
     effect: str
     """What its rotation means."""
+    interrupted: list[str]
+    """Who is, and until when."""
     sinks: list[str]
     age: str
     """In words."""
@@ -38,6 +42,8 @@ class RotationPlan(BaseModel):
     """Everything that the rotation follows. Its fingerprint covers all of it but words and ages."""
 
     environment: str
+    emergency: bool
+    """The old ones have leaked: they are cut first, and never come back."""
     secrets: list[PlannedSecret]
     traffic: TrafficBefore
     prerequisites: list[Prerequisite]
@@ -48,14 +54,22 @@ class RotationPlan(BaseModel):
         return ", ".join(secret.name for secret in self.secrets)
 
     @property
+    def title(self) -> str:
+        """In words, for people."""
+        return f"Rotate {self.names} of {self.environment}{' after a breach' if self.emergency else ''}"
+
+    @property
     def fingerprint(self) -> str:
-        followed = self.model_dump_json(exclude={"prerequisites": True, "secrets": {"__all__": {"age", "effect"}}})
+        followed = self.model_dump_json(
+            exclude={"prerequisites": True, "secrets": {"__all__": {"age", "effect", "interrupted"}}}
+        )
         return hashlib.sha256(followed.encode()).hexdigest()[:16]
 
 
 @task(name="Plan rotation", cache_policy=NO_CACHE)
-def plan_rotation(environment: Environment, names: str) -> RotationPlan:
-    """Read everything that the rotation depends on. Raises BadParameter for a secret that is not there."""
+def plan_rotation(environment: Environment, names: str, emergency: bool = False) -> RotationPlan:
+    """Read everything that the rotation depends on. Raises BadParameter or EnvironmentBusy."""
+    require_nobody_rotates(environment)
     chosen = choose_secrets(environment, names)
     ages = read_ages(current_run().connection, environment.environment)
     lines = [_line("one release has the traffic", lambda: _one_release(environment))]
@@ -65,12 +79,14 @@ def plan_rotation(environment: Environment, names: str) -> RotationPlan:
         there = _line(f"{name}: its sinks agree", lambda secret=secret: fingerprint(read_agreed(environment, secret)))  # type: ignore[misc]
         lines.append(there.model_copy(update={"detail": "they hold the same"}) if there.met else there)
         if there.met:
-            lines.append(_line(f"{name}: can be rotated", lambda secret=secret: _no_obstacle(environment, secret)))  # type: ignore[misc]
+            look = partial(_no_obstacle, environment, secret, emergency)
+            lines.append(_line(f"{name}: can be rotated", look))
         planned.append(
             PlannedSecret(
                 name=name,
                 kind=secret.type,
-                effect=secret.effect,
+                effect=secret.interruption if emergency else secret.effect,
+                interrupted=[sink.readers for sink in secret.sinks] if emergency else [],
                 sinks=[sink.named for sink in secret.sinks],
                 age=_in_words(ages.get(name)),
                 fingerprint=there.detail if there.met else "",
@@ -78,10 +94,18 @@ def plan_rotation(environment: Environment, names: str) -> RotationPlan:
         )
     return RotationPlan(
         environment=environment.environment,
+        emergency=emergency,
         secrets=planned,
         traffic=read_traffic_before(environment.platform, ""),
         prerequisites=lines,
     )
+
+
+def require_nobody_rotates(environment: Environment) -> None:
+    """Raises EnvironmentBusy with who does. Its sinks would only seem to disagree."""
+    holder = read_holder(current_run().connection, environment.environment)
+    if holder and holder["run_id"] != current_run().id and holder["procedure"] in _ROTATING:
+        raise EnvironmentBusy(*describe_holder(environment.environment, holder))
 
 
 def choose_secrets(environment: Environment, names: str) -> dict[str, RotatedSecret]:
@@ -122,9 +146,7 @@ def publish_rotation_plan(plan: RotationPlan) -> None:
     """Show the plan on the run's page, and record its fingerprint."""
     current_run().record("plan made", fingerprint=plan.fingerprint, secrets=plan.names)
     current_run().facts.update(secrets=plan.names, plan=plan.fingerprint)
-    create_markdown_artifact(
-        "\n".join(_page(plan)), key="plan", description=f"Rotate {plan.names} of {plan.environment}"[:200]
-    )
+    create_markdown_artifact("\n".join(_page(plan)), key="plan", description=plan.title[:200])
 
 
 def require_possible(plan: RotationPlan) -> None:
@@ -156,9 +178,9 @@ def _none_open(environment: Environment) -> str:
     return "none is"
 
 
-def _no_obstacle(environment: Environment, secret: RotatedSecret) -> str:
-    obstacles = secret.read_obstacles(read_agreed(environment, secret))
-    if obstacles:
+def _no_obstacle(environment: Environment, secret: RotatedSecret, emergency: bool) -> str:
+    old = read_agreed(environment, secret)
+    if obstacles := [*secret.read_obstacles(old), *(secret.read_cut_obstacles(old) if emergency else [])]:
         raise BackstopError("; ".join(obstacles))
     return "nothing is in the way"
 
@@ -170,12 +192,17 @@ def _line(name: str, look: Callable[[], str]) -> Prerequisite:
         return Prerequisite(name=name, met=False, detail=error.message)
 
 
+_ROTATING = ("rotate-secrets", "roll-back-rotation", "recover")
+_UNDO = "the old values in every sink, the releases of before, the new values refused"
+_NEVER_BACK = "none: it only goes forward, and no old value comes back"
+
+
 def _in_words(age: timedelta | None) -> str:
     return f"{age.total_seconds() / 86400:.1f} days" if age is not None else "never rotated"
 
 
 def _page(plan: RotationPlan) -> Iterator[str]:
-    yield f"# Rotate {plain(plan.names)} of {plan.environment}"
+    yield f"# {plain(plan.title)}"
     yield f"Plan `{plan.fingerprint}`"
     yield ""
     yield "| secret | kind | age | what it means | written to |"
@@ -184,8 +211,13 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         cells = (secret.name, secret.kind, secret.age, secret.effect, ", ".join(secret.sinks))
         yield f"| {' | '.join(plain(cell) for cell in cells)} |"
     yield ""
+    if plan.emergency:
+        yield "- **First:** the old ones are refused, and whoever is logged in with one is thrown out."
+        yield from (
+            f"- **Interrupted:** {plain(one)} ({plain(s.name)})." for s in plan.secrets for one in s.interrupted
+        )
     yield "- **Then:** the release with the traffic is started anew, every other is stopped, the old ones are refused."
-    yield "- **Undo:** the old values in every sink, the releases of before, the new values refused."
+    yield f"- **Undo:** {_NEVER_BACK if plan.emergency else _UNDO}."
     yield ""
     yield "## Prerequisites"
     yield "| what must hold | | how it stands |"

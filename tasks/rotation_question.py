@@ -1,35 +1,55 @@
 """Rotations and their way back, as they are put to approvers."""
 
+from collections.abc import Iterator
+
 from tasks.question import Effect, Question, fingerprint_of
-from tasks.rotation_plan import RotationPlan
+from tasks.rotation_plan import PlannedSecret, RotationPlan
+
+_NEVER = "none: the old one has leaked"
 
 
 def question_of(plan: RotationPlan) -> Question:
     """What its approvers decide on."""
-    made = [
-        Effect(
-            what=f"{secret.name}: {secret.effect}; written to {' and '.join(secret.sinks)}", undo="the old one again"
-        )
-        for secret in plan.secrets
-    ]
     return Question(
-        title=f"Rotate {plan.names} of {plan.environment}",
+        title=plan.title,
         fingerprint=plan.fingerprint,
         facts={"secrets": plan.names, "traffic now": ", ".join(plan.traffic.split) or "none"},
-        effects=[
-            *made,
-            Effect(what="starts the release anew and stops every other", undo="the releases of before"),
-            Effect(what="has every old one refused", undo="accepted again"),
-        ],
+        effects=list(_effects_after_a_breach(plan) if plan.emergency else _effects(plan)),
     )
 
 
-def question_of_rollback(environment: str) -> Question:
+def question_of_rollback(environment: str, emergency: bool) -> Question:
     """What the approvers of a rollback that somebody asked for decide on."""
-    facts = {"return to": "the values of before the rotation that was left open"}
+    if emergency:
+        title, facts = "Finish the rotation", {"go on with": "the rotation after a breach that was left open"}
+        what = "has the old values refused, writes new ones to every sink and starts the release anew"
+    else:
+        title, facts = "Roll back the rotation", {"return to": "the values of before the rotation that was left open"}
+        what = "writes the old values to every sink and returns to the releases of before"
     return Question(
-        title=f"Roll back the rotation of {environment}",
+        title=f"{title} of {environment}",
         fingerprint=fingerprint_of(facts),
         facts=facts,
-        effects=[Effect(what="writes the old values to every sink and returns to the releases of before", undo="")],
+        effects=[Effect(what=what, undo="")],
     )
+
+
+def _effects(plan: RotationPlan) -> Iterator[Effect]:
+    for secret in plan.secrets:
+        yield Effect(what=f"{secret.name}: {secret.effect}; {_written(secret)}", undo="the old one again")
+    yield Effect(what="starts the release anew and stops every other", undo="the releases of before")
+    yield Effect(what="has every old one refused", undo="accepted again")
+
+
+def _effects_after_a_breach(plan: RotationPlan) -> Iterator[Effect]:
+    for secret in plan.secrets:
+        yield Effect(what=f"{secret.name}: has the old one refused at once; {secret.effect}", undo=_NEVER)
+        yield from (
+            Effect(what=f"{secret.name}: interrupts {one}", undo="it has the new one") for one in secret.interrupted
+        )
+        yield Effect(what=f"{secret.name}: a new one is {_written(secret)}", undo=_NEVER)
+    yield Effect(what="starts the release anew and stops every other", undo="none")
+
+
+def _written(secret: PlannedSecret) -> str:
+    return f"written to {' and '.join(secret.sinks)}"

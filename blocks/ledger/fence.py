@@ -62,7 +62,7 @@ class Fence:
             is_watched = silent is not None and silent < LOOK_AGAIN_SECONDS
             limit = patience if holder else max(patience, NAMING_SECONDS)
             if not is_watched and time.monotonic() - began >= limit:
-                raise EnvironmentBusy(*_describe(self.environment, holder))
+                raise EnvironmentBusy(*describe_holder(self.environment, holder))
             time.sleep(0.1)
         if not leftovers:
             self._refuse_leftovers()
@@ -263,7 +263,8 @@ def lock_key(environment: str) -> int:
     return int.from_bytes(hashlib.sha256(f"backstop:{environment}".encode()).digest()[:8], signed=True)
 
 
-def _describe(environment: str, holder: Row | None) -> tuple[str, str]:
+def describe_holder(environment: str, holder: Row | None) -> tuple[str, str]:
+    """Message and hint for whoever is refused."""
     if holder is None:
         return f"{environment} was just taken by another run.", "Try again in a moment. Nothing was changed."
     return (

@@ -55,6 +55,8 @@ class Platform(Part):
     """
 
     capabilities: ClassVar[frozenset[Capability]]
+    late_seconds: ClassVar[float] = 75
+    """How long after it was sent a change that nobody answered may still take effect."""
 
     @abstractmethod
     def read_releases(self) -> list[Release]:

@@ -27,6 +27,7 @@ class SandboxPlatform(Platform):
     _description = "Releases as processes on one machine, behind a front door that shifts traffic by percent."
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    late_seconds: ClassVar[float] = 5
 
     url: Address = Field(description="Address of the sandbox's control API.")
     token: Secret = Field(description="Reference to its bearer token: ${NAME} or file:/PATH.")

@@ -45,6 +45,19 @@ def read_sessions(connection: Connection, role: str) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
+def may_end_sessions(connection: Connection, role: str) -> bool:
+    """Whether the role of this connection may."""
+    row = connection.execute(
+        "SELECT pg_has_role('pg_signal_backend', 'USAGE') OR pg_has_role(%s, 'USAGE')", [role]
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def end_sessions(connection: Connection, role: str) -> None:
+    """Of whoever is logged in as it."""
+    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+
+
 _ROLE: LiteralString = """
 SELECT coalesce(acts_as, ''), coalesce(pg_has_role(role.rolname, acts_as, 'MEMBER'), true),
        me.rolsuper OR me.rolcreaterole AND (

@@ -49,9 +49,18 @@ class RotatedSecret(BaseModel, ABC):
     def effect(self) -> str:
         """What its rotation means, for whoever approves it."""
 
+    @property
+    def interruption(self) -> str:
+        """What it means that the old one is cut first, for whoever approves it."""
+        return "whoever uses it is refused from the cut on until it has the new one"
+
     @abstractmethod
     def read_obstacles(self, old: Values) -> list[str]:
         """What is in the way of its rotation, a sentence each. Nothing is changed."""
+
+    def read_cut_obstacles(self, old: Values) -> list[str]:
+        """What is in the way of cutting the old one at once, a sentence each. Nothing is changed."""
+        return []
 
     @abstractmethod
     def make(self, old: Values) -> Values:
@@ -72,6 +81,10 @@ class RotatedSecret(BaseModel, ABC):
     @abstractmethod
     def retire(self, old: Values) -> None:
         """Have the old one refused. Repeating it changes nothing."""
+
+    def end_sessions(self, old: Values) -> None:
+        """Throw out whoever is logged in with the old one. A kind without sessions has nobody to throw out."""
+        return
 
     @abstractmethod
     def prove_refused(self, old: Values) -> None:

@@ -14,7 +14,14 @@ from pydantic import Field, field_validator
 
 from blocks.errors import RefusedByPlatform, SecretIsBad, Unreachable
 from blocks.postgres.connection import CONNECT_SECONDS, Connection, application_name, connect, read_conninfo, with_login
-from blocks.postgres.roles import read_role, read_sessions, refuse_logins, set_password
+from blocks.postgres.roles import (
+    end_sessions,
+    may_end_sessions,
+    read_role,
+    read_sessions,
+    refuse_logins,
+    set_password,
+)
 from blocks.reference import Secret, resolve
 from blocks.secrets.interface import RotatedSecret
 from blocks.sinks.interface import Values
@@ -63,6 +70,13 @@ class PostgresRole(RotatedSecret):
         apart = [] if len(owners) == 1 and all(owners) else ["the two do not act as one owner"]
         return [*missing, *unalterable, *foreign, *(apart if not missing else [])]
 
+    def read_cut_obstacles(self, old: Values) -> list[str]:
+        role = self._role(old)
+        with self._connected() as connection:
+            if _translated(lambda: may_end_sessions(connection, role)):
+                return []
+        return [f"the rotating role may not end the sessions of {role}: GRANT pg_signal_backend to it"]
+
     def make(self, old: Values) -> Values:
         return {self.variable: with_login(old[self.variable], self._idle_role(old), token_urlsafe(_RANDOM_BYTES))}
 
@@ -80,6 +94,10 @@ class PostgresRole(RotatedSecret):
     def retire(self, old: Values) -> None:
         with self._connected() as connection:
             _translated(lambda: refuse_logins(connection, self._role(old)))
+
+    def end_sessions(self, old: Values) -> None:
+        with self._connected() as connection:
+            _translated(lambda: end_sessions(connection, self._role(old)))
 
     def prove_refused(self, old: Values) -> None:
         if self._is_accepted(old):

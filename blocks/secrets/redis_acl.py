@@ -57,6 +57,19 @@ class RedisAcl(RotatedSecret):
         kept = self._ask(lambda server: server.config_get("aclfile").get("aclfile"))
         return [*differ, *([] if kept else ["the server has no aclfile: a restart would forget the new password"])]
 
+    def read_cut_obstacles(self, old: Values) -> list[str]:
+        def kill_nobody(server: "Redis") -> bool:
+            from redis.exceptions import NoPermissionError
+
+            try:
+                server.execute_command("CLIENT KILL", "ADDR", "0.0.0.0:0")  # type: ignore[no-untyped-call]
+            except NoPermissionError:
+                return False
+            return True
+
+        obstacle = f"the rotating user may not end the sessions of {self._user(old)}: allow it +client|kill"
+        return [] if self._ask(kill_nobody) else [obstacle]
+
     def make(self, old: Values) -> Values:
         return {self.variable: _with_login(old[self.variable], self._idle_user(old), token_urlsafe(_RANDOM_BYTES))}
 
@@ -74,6 +87,10 @@ class RedisAcl(RotatedSecret):
 
     def retire(self, old: Values) -> None:
         self._refuse(self._user(old))
+
+    def end_sessions(self, old: Values) -> None:
+        user = self._user(old)
+        self._ask(lambda server: server.execute_command("CLIENT KILL", "USER", user))  # type: ignore[no-untyped-call]
 
     def prove_refused(self, old: Values) -> None:
         if self._is_accepted(old):

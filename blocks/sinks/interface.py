@@ -27,6 +27,15 @@ class Sink(BaseModel, ABC):
     def named(self) -> str:
         """What it is called in plans and messages; no two of an environment are called alike."""
 
+    @property
+    def readers(self) -> str:
+        """Who has it from there, and from when on, for whoever approves that they are interrupted."""
+        return f"whoever reads {self.named}, until it reads it anew: nobody sees to that"
+
+    def late_seconds(self, platform: Platform) -> float:
+        """How long after it was sent a write that nobody answered may still take effect."""
+        return 0
+
     @abstractmethod
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         """The values that it holds of these variables; one that it does not have is left out."""

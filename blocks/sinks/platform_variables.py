@@ -18,6 +18,13 @@ class PlatformVariables(Sink):
     def named(self) -> str:
         return "the platform's variables"
 
+    @property
+    def readers(self) -> str:
+        return "the release that has the traffic, for as long as its successor takes to start"
+
+    def late_seconds(self, platform: Platform) -> float:
+        return platform.late_seconds
+
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         held = platform.read_variables()
         return {name: held[name] for name in variables if name in held}

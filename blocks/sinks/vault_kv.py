@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LATE_SECONDS = 75
 _IN_ONE_SEGMENT = r"^[^/\s]+(/[^/\s]+)*$"
 
 
@@ -45,6 +46,9 @@ class VaultKv(Sink):
     def named(self) -> str:
         where = "/".join(filter(None, [self.namespace.strip("/"), self.mount, self.path]))
         return f"the secret {where} of {self.address}"
+
+    def late_seconds(self, platform: Platform) -> float:
+        return max(_LATE_SECONDS, self.timeout)
 
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         held = self._ask(self._read).data

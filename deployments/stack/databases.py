@@ -60,6 +60,7 @@ def _allow_operating(connection: psycopg.Connection, environments: tuple[str, ..
     connection.execute("ALTER ROLE shop_restore CREATEDB")
     connection.execute("GRANT pg_signal_backend TO shop_restore")
     connection.execute("ALTER ROLE shop_rotate CREATEROLE")
+    connection.execute("GRANT pg_signal_backend TO shop_rotate")
     for environment in environments:
         database = sql.Identifier(f"shop_{environment}")
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO shop_backup, shop_restore").format(database))

@@ -127,6 +127,7 @@ def practices(
         "verify-backup": lambda: practice.verify_backup(shop, backup()),
         "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
         "rotate-secrets": lambda: rotating.rotate_secrets(*rotated()),
+        "rotate-secrets after a breach": lambda: rotating.rotate_secrets_after_a_breach(*rotated()),
         "rotate-secrets that fails": lambda: rotating.rotate_secrets_that_fails(*rotated(), afterwards()),
         "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
         "restore-table": lambda: practice.restore_table(shop, backup()),

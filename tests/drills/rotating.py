@@ -39,6 +39,12 @@ def rotate_secrets(rotated: Rotated, log: PlatformLog) -> Practice:
     )
 
 
+def rotate_secrets_after_a_breach(rotated: Rotated, log: PlatformLog) -> Practice:
+    """It only goes forward, killed or not."""
+    practice = rotate_secrets(rotated, log)
+    return practice._replace(name="rotate-secrets after a breach", parameters={"emergency": True})
+
+
 def rotate_secrets_that_fails(rotated: Rotated, log: PlatformLog, afterwards: ExitStack) -> Practice:
     """Somebody does not leave the old login. So its own way back is killed, too."""
     practice = rotate_secrets(rotated, log)

@@ -15,15 +15,15 @@ from tests.drills.tally import Tally
 PROCEDURES = {
     **dict.fromkeys(("deploy", "deploy of a broken release", "roll-back-deploy", "back-up-database"), 3),
     **dict.fromkeys(("verify-backup", "restore-and-verify", "restore-table"), 3),
-    **dict.fromkeys(("undo-restore-table", "prune-backups", "rotate-secrets"), 2),
+    **dict.fromkeys(("undo-restore-table", "prune-backups"), 2),
     **dict.fromkeys(("undo-restore", "undo-restore that would lose writes"), 1),
-    **dict.fromkeys(("rotate-secrets that fails", "roll-back-rotation"), 1),
+    **dict.fromkeys(("rotate-secrets", "rotate-secrets after a breach", "roll-back-rotation"), 1),
     **dict.fromkeys(("import-dump", "dr-drill, recovery-test"), 1),
 }
 """With how many moments of each the tests try."""
 ALWAYS = {"undo-restore": [Moment("after", what="effect done switch databases back")]}
 """And with which: here the database of before is live, and nobody may connect to it yet."""
-DRILLS_ONLY = ["dr-drill, database-loss", "dr-drill, service-outage"]
+DRILLS_ONLY = ["dr-drill, database-loss", "dr-drill, service-outage", "rotate-secrets that fails"]
 STOPPED = ["deploy", "restore-table"]
 WIRES: list[Place] = ["ledger", "platform"]
 """Which can be cut. A program that was about to be started is started, as soon as its parent goes on."""

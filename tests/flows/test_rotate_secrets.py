@@ -2,14 +2,13 @@
 
 import time
 
-import httpx
 import psycopg
 
 from deployments.shop.visits import read_visits
-from tests.blocks.platforms.waiting import eventually
 from tests.flows.production import GOOD
 from tests.flows.records import Records
 from tests.flows.rotated import ENVIRONMENT, NIGHT_SHIFT, VARIABLE, Rotated, is_accepted, login
+from tests.flows.runner import running_procedures
 
 
 def test_nobody_notices_and_the_old_one_is_refused(rotated: Rotated, records: Records) -> None:
@@ -31,14 +30,41 @@ def test_nobody_notices_and_the_old_one_is_refused(rotated: Rotated, records: Re
     assert records.open_rotations() == []
     records.assert_settled(ENVIRONMENT)
 
-    # A release from before it comes back with the new one.
+
+def test_a_rollback_returns_to_a_release_from_before_it_with_the_new_one(rotated: Rotated, records: Records) -> None:
+    """Both that was kept running, and that was stopped: they were started with the old one."""
     production = rotated.production
-    assert production.running() == set(production.traffic())
-    stopped = next(one for one in production.platform.read_releases() if one.state == "stopped")
-    production.platform.scale_release(stopped.id, 1)
-    eventually(lambda: production.release(stopped.id).state == "running", 40)
-    address = production.release(stopped.id).url
-    assert httpx.get(f"{address}/health/detailed", timeout=5, trust_env=False).status_code == 200
+    newer = production.start("v1.1.0")
+    production.give_traffic({newer.id: 100})
+    assert len(production.running()) == 2
+
+    rotation = rotated.rotate()
+    assert rotation["ending"] == "Done", rotation["message"]
+    (main,) = production.running()
+    assert (production.release(main).version, main == newer.id) == ("v1.1.0", False)
+    result = production.stack.run_procedure("roll-back-deploy", ENVIRONMENT, to=GOOD)
+
+    assert result["ending"] == "Done", result["message"]
+    assert production.answering_version() == GOOD
+    rotated.agreed_url()
+
+
+def test_a_second_one_is_refused_at_once_and_told_who_goes_on(rotated: Rotated, records: Records) -> None:
+    stack, before = rotated.production.stack, rotated.look()
+    with (
+        running_procedures(stack) as another,
+        psycopg.connect(rotated.url, connect_timeout=5, application_name=NIGHT_SHIFT),
+    ):
+        another.run("rotate-secrets", ENVIRONMENT, plan_only=True)  # so that it has begun by then
+        run_id = rotated.begin_until_in_use(records)
+        second = another.run("rotate-secrets", ENVIRONMENT)
+        first = stack.runner.get(stack.surroundings).result()
+
+    assert second["ending"] == "Refused", second["message"]
+    assert f"shop-rotated is held by rotate-secrets (run {run_id})" in second["message"]
+    assert records.effects(second["run"]) == []
+    assert first["ending"] == "Rolled back", first["message"]
+    assert rotated.look() == before
 
 
 def test_a_consumer_that_does_not_start_has_all_as_it_was(rotated: Rotated, records: Records) -> None:

@@ -104,6 +104,32 @@ def test_who_uses_the_old_one_is_named(secret: PostgresRole, old: Values) -> Non
         assert secret.read_users(old) == ["shop"]
 
 
+def test_who_uses_the_old_one_after_a_breach_is_thrown_out(
+    postgres: Postgres, secret: PostgresRole, old: Values
+) -> None:
+    assert secret.read_cut_obstacles(old) == []
+    new = secret.make(old)
+    secret.install(old, new)
+    with log_in(old) as intruder, log_in(new) as application:
+        secret.retire(old)
+        assert intruder.execute("SELECT 1").fetchone() == (1,), "refusing logins ends no session"
+        for _ in range(2):
+            secret.end_sessions(old)
+        with pytest.raises(psycopg.OperationalError):
+            intruder.execute("SELECT 1")
+        assert application.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_rotating_role_that_may_end_no_session_is_in_the_way_after_a_breach(
+    postgres: Postgres, secret: PostgresRole, old: Values
+) -> None:
+    postgres.execute("REVOKE pg_signal_backend FROM app_rotate")
+    postgres.execute("GRANT app_a TO app_rotate WITH INHERIT FALSE")  # else it may as one of them
+    assert secret.read_obstacles(old) == []
+    (obstacle,) = secret.read_cut_obstacles(old)
+    assert "may not end the sessions of app_a: GRANT pg_signal_backend" in obstacle
+
+
 def test_what_is_in_the_way_is_told(postgres: Postgres, secret: PostgresRole, old: Values, database: str) -> None:
     foreign = {"DATABASE_URL": postgres.url(database)}
     assert "logs in as owner, which is neither of app_a and app_b" in secret.read_obstacles(foreign)[0]

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
-from redis import AuthenticationError, Redis
+from redis import AuthenticationError, Redis, RedisError
 
 from blocks.errors import RefusedByPlatform, SecretIsBad, Unreachable
 from blocks.secrets.redis_acl import RedisAcl
@@ -18,7 +18,7 @@ from tests.secret_search import find_secrets
 PASSWORD = "a-long-random-one"
 USERS = f"""\
 user default on nopass ~* &* +@all
-user app_rotate on >{PASSWORD} resetkeys -@all +acl +client|list +config|get
+user app_rotate on >{PASSWORD} resetkeys -@all +acl +client|list +client|kill +config|get
 user app_a on >{PASSWORD} ~app:* +@read +@write +ping +client|setname
 user app_b off ~app:* +@read +@write +ping +client|setname
 """
@@ -110,6 +110,27 @@ def test_who_uses_the_old_one_is_named(secret: RedisAcl, old: Values) -> None:
     with Redis.from_url(old["REDIS_URL"], client_name="shop") as application:
         application.ping()
         assert secret.read_users(old) == ["shop"]
+
+
+def test_who_uses_the_old_one_after_a_breach_is_thrown_out(secret: RedisAcl, old: Values) -> None:
+    assert secret.read_cut_obstacles(old) == []
+    with Redis.from_url(old["REDIS_URL"], retry=None) as intruder:
+        intruder.ping()
+        secret.retire(old)
+        assert intruder.ping(), "refusing logins ends no session"
+        for _ in range(2):
+            secret.end_sessions(old)
+        with pytest.raises(RedisError):
+            intruder.ping()
+
+
+def test_a_rotating_user_that_may_end_no_session_is_in_the_way_after_a_breach(
+    server: Redis, secret: RedisAcl, old: Values
+) -> None:
+    server.execute_command("ACL SETUSER", "app_rotate", "-client", "+client|list")
+    assert secret.read_obstacles(old) == []
+    (obstacle,) = secret.read_cut_obstacles(old)
+    assert "may not end the sessions of app_a: allow it +client|kill" in obstacle
 
 
 def test_what_is_in_the_way_is_told(server: Redis, secret: RedisAcl, old: Values) -> None:

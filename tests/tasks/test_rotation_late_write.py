@@ -1,0 +1,78 @@
+"""A sink carries out a write that was given up, after everything was put back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from blocks.environment import Environment
+from blocks.errors import Unreachable
+from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.rotation import Rotation
+from blocks.service import Service
+from blocks.sources.git_repository import GitRepository
+from flows.guards.lock import locked
+from tasks.effect import read_unanswered
+from tasks.ledger import Run, current_run
+from tasks.rotation import SUPPLY, Rotating, outwait_late_writes, supply_sinks
+from tasks.traffic import TrafficBefore
+from tests.blocks.ledger.approvals_key import VARIABLE, new_key
+from tests.blocks.platforms.conftest import builds, daemon, repository, token
+from tests.blocks.platforms.daemon import Daemon
+from tests.blocks.stores.faults import Fault, FaultProxy, running_proxy
+
+__all__ = ["builds", "daemon", "repository", "token"]
+
+OLD, NEW = {"URL": "old"}, {"URL": "hunter2"}
+
+
+@pytest.fixture
+def proxy(daemon: Daemon) -> Iterator[FaultProxy]:
+    daemon.platform.set_variables(OLD)
+    with running_proxy(daemon.platform.url) as proxy:
+        yield proxy
+    daemon.platform.set_variables({})
+
+
+@pytest.fixture
+def rotating(run: Run, daemon: Daemon, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotating]:
+    monkeypatch.setenv(VARIABLE, new_key())
+    secret = {"type": "postgres-role", "variable": "URL", "roles": ["a", "b"], "rotate_url": "${X}"}
+    environment = Environment(
+        environment="shop",
+        platform=SandboxPlatform(url=proxy.endpoint, token=daemon.platform.token, timeout=0.5),
+        service=Service(url="http://127.0.0.1:1"),
+        metrics=PrometheusEndpoint(),
+        source=GitRepository(folder="unused"),
+        secrets=Rotation.model_validate({"rotated": {"database": {**secret, "sinks": [{"type": "platform"}]}}}),
+    )
+    with locked(environment):
+        traffic = TrafficBefore(run_id=run.id, version="", split={}, known=[])
+        rotating = Rotating(environment, run.id, {"database": OLD}, traffic)
+        rotating.new = {"database": NEW}
+        yield rotating
+
+
+@pytest.mark.timeout(60)
+def test_it_is_put_back_once_more(rotating: Rotating, proxy: FaultProxy, daemon: Daemon) -> None:
+    proxy.faults.append(Fault("late", "PUT"))  # a second after it was asked
+    with pytest.raises(Unreachable):
+        supply_sinks.fn(rotating)
+    assert daemon.platform.read_variables() == OLD
+
+    outwait_late_writes.fn(rotating)
+
+    puts = proxy.asked("PUT", "/variables")
+    assert puts == 2, "it came late, and was taken back"
+    assert daemon.platform.read_variables() == OLD
+
+
+def test_only_what_nobody_answered_is_waited_for(rotating: Rotating, proxy: FaultProxy) -> None:
+    supply_sinks.fn(rotating)
+    assert read_unanswered(current_run().connection, rotating.run_id, SUPPLY) == []
+    proxy.faults.append(Fault("lose answer", "PUT"))
+    rotating.new = {"database": {"URL": "another"}}
+    with pytest.raises(Unreachable):
+        supply_sinks.fn(rotating)
+    ((sent, ago),) = read_unanswered(current_run().connection, rotating.run_id, SUPPLY)
+    assert (sent["secret"], ago >= 0) == ("database", True)
