@@ -32,6 +32,7 @@ from tests.flows.runner import WORKERS_PATH
 from tests.running_stack import WITHIN, RunningStack
 
 ENVIRONMENT, DATABASE = "shop-staging", "shop_staging"
+MOST_SECONDS = 900
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 RECOVERY_TEST, OTHERS = "recovery-test", ("database-loss", "service-outage", "region-loss", "total-loss")
 DURABLE, HASTY = "script, durable server", "script, fsync off"
@@ -91,7 +92,7 @@ def main() -> None:
             console.print(f"load {loads()}")
         for scenario in OTHERS:
             drills[scenario].append(hold(on.stack, scenario))
-        console.print(f"load {loads()}")
+            console.print(f"{scenario}: {drills[scenario][0].cost.seconds:.1f} s, load {loads()}")
     show_costs(console, scripts, drills)
     for scenario, held in drills.items():
         show_phases(console, scenario, held)
@@ -161,7 +162,7 @@ def shell(on: Bench, script: str, url: str, **variables: str) -> None:
         environment |= {"PATH": f"{find_programs()}:{WORKERS_PATH}", **variables}
         environment |= {"STORED": str(on.stack.folder / "backups" / "dump.sql.gz"), "FILE": str(on.checkout) + ".gz"}
         command = ["bash", "-o", "pipefail", "-euc", script]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=WITHIN)
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=MOST_SECONDS)
 
 
 def application_variables(on: Bench, database: str, port: int) -> dict[str, str]:
@@ -180,8 +181,10 @@ def application_variables(on: Bench, database: str, port: int) -> dict[str, str]
 def hold(stack: RunningStack, scenario: str) -> Held:
     """From the command to its return."""
     cpu, before, began = read_cpu_seconds(stack), os.times(), time.monotonic()
-    output = stack.run("run", "dr-drill", ENVIRONMENT, "-p", f"scenario={scenario}", "--wait", "--json")
+    with stack.begin("run", "dr-drill", ENVIRONMENT, "-p", f"scenario={scenario}", "--wait", "--json") as process:
+        output, _ = process.communicate(timeout=MOST_SECONDS)
     seconds = time.monotonic() - began
+    assert process.returncode == 0, output
     spent = read_cpu_seconds(stack) - cpu + _of_children(os.times()) - _of_children(before)
     run = json.loads(output.splitlines()[-1])["run"]
     report = json.loads((stack.folder / "evidence" / "reports" / ENVIRONMENT / f"{run}.json").read_text())["drill"]
