@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blocks.stores.faults import running_proxy
+from tests.blocks.stores.faults import FaultProxy, running_proxy
 from tests.drills import keeping, rotating, undoing
 from tests.drills import practices as practice
 from tests.drills.beneath import Beneath
@@ -61,6 +61,12 @@ def afterwards() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="module")
+def staging_platform(shared_stack: RunningStack) -> Iterator[FaultProxy]:
+    with running_proxy(shared_stack.layout.control_url("staging")) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
 def backup(shared_stack: RunningStack) -> str:
     """Of staging, proven."""
     shared_stack.run("up")
@@ -101,7 +107,12 @@ def beneath(stack: RunningStack, forked: Forked, records: Records) -> Beneath:
 
 @pytest.fixture
 def practices(
-    request: pytest.FixtureRequest, stack: RunningStack, production: Production, shop: ShopDatabase, log: PlatformLog
+    request: pytest.FixtureRequest,
+    stack: RunningStack,
+    production: Production,
+    shop: ShopDatabase,
+    log: PlatformLog,
+    staging_platform: FaultProxy,
 ) -> Practices:
     """By their names."""
 
@@ -125,13 +136,13 @@ def practices(
         "roll-back-deploy": lambda: practice.roll_back_deploy(production, log),
         "back-up-database": lambda: practice.back_up_database(shop),
         "verify-backup": lambda: practice.verify_backup(shop, backup()),
-        "restore-and-verify": lambda: practice.restore_and_verify(shop, backup()),
+        "restore-and-verify": lambda: practice.through(staging_platform, practice.restore_and_verify(shop, backup())),
         "rotate-secrets": lambda: rotating.rotate_secrets(*rotated()),
         "rotate-secrets after a breach": lambda: rotating.rotate_secrets_after_a_breach(*rotated()),
         "rotate-secrets that fails": lambda: rotating.rotate_secrets_that_fails(*rotated(), afterwards()),
         "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
-        "undo-restore": lambda: undoing.undo_restore(shop, backup()),
+        "undo-restore": lambda: practice.through(staging_platform, undoing.undo_restore(shop, backup())),
         "undo-restore that would lose writes": lambda: undoing.undo_restore_that_would_lose_writes(shop, backup()),
         "undo-restore-table": lambda: undoing.undo_restore_table(shop, backup()),
         "prune-backups": lambda: keeping.prune_backups(STAGING, *keeping.back_ups_to_prune(stack, backup())),
@@ -139,6 +150,7 @@ def practices(
         "dr-drill, recovery-test": lambda: keeping.dr_drill(shop, kept(), "recovery-test"),
         "dr-drill, database-loss": lambda: keeping.dr_drill(shop, kept(), "database-loss"),
         "dr-drill, service-outage": lambda: keeping.dr_drill(shop, kept(), "service-outage"),
+        "dr-drill, region-loss": lambda: keeping.dr_drill(shop, kept(), "region-loss"),
     }
 
 

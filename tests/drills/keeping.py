@@ -26,13 +26,15 @@ _STAGING_FILE = ROOT / "deployments" / "environments" / f"{STAGING}.yaml"
 
 
 def prepare_environment(stack: RunningStack, folder: Path) -> None:
-    """Staging with a store of its own, where there is a backup, and a folder with a dump to import."""
+    """Staging with a store of its own, in which there is a backup, in another region; and a folder with a dump."""
     for name in ("store", "imports"):
         (folder / name).mkdir()
     staging = yaml.safe_load(_STAGING_FILE.read_text())
+    store = {"type": "directory", "folder": f"{folder}/store"}
     parts = {
         "environment": ENVIRONMENT,
-        "store": {"type": "directory", "folder": f"{folder}/store"},
+        "store": store,
+        "region_copy": store,
         "backups": {**staging["backups"], "import_folder": f"{folder}/imports"},
     }
     path = folder / f"{ENVIRONMENT}.yaml"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.blocks.platforms.waiting import eventually
+from tests.blocks.stores.faults import FaultProxy
 from tests.drills.database_log import DatabaseLog
 from tests.drills.migrating import ADD, DROP, TIDY, VERSION, State
 from tests.drills.outcome import Practice
@@ -18,7 +19,8 @@ from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
 
 PRODUCTION, NEW, BROKEN = "shop-quick", "v1.1.0", "v1.6.0"
 PLATFORM = "SHOP_PRODUCTION_SANDBOX_URL"
-"""The variable that its platform's address refers to."""
+STAGING_PLATFORM = "SHOP_STAGING_SANDBOX_URL"
+"""The variables that their platforms' addresses refer to."""
 
 
 def deploy(production: Production, log: PlatformLog) -> Practice:
@@ -155,6 +157,11 @@ def restore_elsewhere(shop: ShopDatabase, moving: Moving, backup: str) -> Practi
 
     parameters: dict[str, object] = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
     return Practice("restore elsewhere", "restore-and-verify", MOVING, parameters, prepare, look, is_done)
+
+
+def through(platform: FaultProxy, practice: Practice) -> Practice:
+    """With staging's platform behind that proxy."""
+    return practice._replace(variables={STAGING_PLATFORM: platform.endpoint}, proxies={"platform": platform})
 
 
 def restore_table(shop: ShopDatabase, backup: str) -> Practice:

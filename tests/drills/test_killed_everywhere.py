@@ -23,7 +23,12 @@ PROCEDURES = {
 """With how many moments of each the tests try."""
 ALWAYS = {"undo-restore": [Moment("after", what="effect done switch databases back")]}
 """And with which: here the database of before is live, and nobody may connect to it yet."""
-DRILLS_ONLY = ["dr-drill, database-loss", "dr-drill, service-outage", "rotate-secrets that fails"]
+DRILLS_ONLY = [
+    "dr-drill, database-loss",
+    "dr-drill, service-outage",
+    "dr-drill, region-loss",
+    "rotate-secrets that fails",
+]
 STOPPED = ["deploy", "restore-table"]
 WIRES: list[Place] = ["ledger", "platform"]
 """Which can be cut. A program that was about to be started is started, as soon as its parent goes on."""

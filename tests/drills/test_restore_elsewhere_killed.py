@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.blocks.stores.faults import FaultProxy
 from tests.drills.choosing import PLACES
 from tests.drills.killing import Drill
 from tests.drills.moments import Moment, every_moment
 from tests.drills.outcome import Practice
-from tests.drills.practices import restore_elsewhere
+from tests.drills.practices import restore_elsewhere, through
 from tests.drills.tally import Tally
 from tests.flows.moving import Moving, moving_environment
 from tests.flows.shop_database import ShopDatabase
@@ -28,8 +29,8 @@ def backup(moving: Moving) -> str:
 
 
 @pytest.fixture
-def practice(shop: ShopDatabase, moving: Moving, backup: str) -> Practice:
-    return restore_elsewhere(shop, moving, backup)
+def practice(shop: ShopDatabase, moving: Moving, backup: str, staging_platform: FaultProxy) -> Practice:
+    return through(staging_platform, restore_elsewhere(shop, moving, backup))
 
 
 def test_with_roles_made_and_with_the_variable_changed(drill: Drill, practice: Practice, tally: Tally) -> None:
