@@ -53,7 +53,7 @@ def secrets_in(text: str) -> list[str]:
 
 def _read_file(reference: str) -> str:
     try:
-        value = Path(reference.removeprefix("file:")).read_text().strip()
+        value = Path(reference.removeprefix("file:")).read_bytes().decode().strip()
     except OSError as error:
         raise MissingReference(reference, error.strerror or "unreadable") from None
     except UnicodeDecodeError:

@@ -5,10 +5,19 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from blocks.part import Part
+from blocks.secrets.encryption_key import EncryptionKey
+from blocks.secrets.generated import Generated
 from blocks.secrets.postgres_role import PostgresRole
+from blocks.secrets.provided import Provided
 from blocks.secrets.redis_acl import RedisAcl
+from blocks.secrets.signing_key import SigningKey
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+
+
+AnySecret = Annotated[
+    PostgresRole | RedisAcl | Generated | SigningKey | EncryptionKey | Provided, Field(discriminator="type")
+]
 
 
 class Rotation(Part):
@@ -18,7 +27,7 @@ class Rotation(Part):
     _block_type_slug = "rotated-secrets"
     _description = "Which secrets are rotated, of what kind they are, and where they must arrive."
 
-    rotated: dict[Name, Annotated[PostgresRole | RedisAcl, Field(discriminator="type")]] = Field(
+    rotated: dict[Name, AnySecret] = Field(
         default_factory=dict, max_length=100, description="Name → a secret that is rotated."
     )
     leave_seconds: float = Field(

@@ -45,6 +45,9 @@ from tasks.rotation_plan import confirm_unchanged, plan_rotation, publish_rotati
 from tasks.rotation_question import question_of, question_of_rollback
 
 Which = Annotated[str, Field(max_length=2000, description="Names of secrets, by commas; empty for all.")]
+RetirePrevious = Annotated[
+    bool, Field(description="Make nothing new: have what is accepted beside the present ones refused.")
+]
 PlanOnly = Annotated[bool, Field(description="Show the plan and change nothing.")]
 Emergency = Annotated[
     bool, Field(description="After a breach: cut the old ones first, accept the interruption, never go back.")
@@ -61,12 +64,13 @@ def rotate_secrets(
     environment: Environment,
     secrets: Which = "",
     emergency: Emergency = False,
+    retire_previous: RetirePrevious = False,
     plan_only: PlanOnly = False,
     requested_by: RequestedBy = "",
 ) -> str:
     """Give an environment new secrets: everybody uses them, and the old ones are refused, before it is done."""
     with phase("plan"):
-        plan = plan_rotation(environment, secrets, emergency)
+        plan = plan_rotation(environment, secrets, emergency, retire_previous)
         publish_rotation_plan(plan)
     if plan_only:
         return f"Plan {plan.fingerprint} was made. Nothing was changed."
@@ -74,18 +78,18 @@ def rotate_secrets(
     approved(environment, question_of(plan))
 
     with locked(environment):
-        confirm_unchanged(plan, plan_rotation(environment, secrets, emergency))
+        confirm_unchanged(plan, plan_rotation(environment, secrets, emergency, retire_previous))
         rotating = open_rotation(environment, plan)
         with _guarded(rotating):
             if emergency:
                 _go_forward(environment, rotating)
             else:
                 _replace(environment, rotating)
-            record_rotated(rotating)
+            outcome = record_rotated(rotating)
         close_rotation(rotating)
 
-    announce(environment, f"Secrets of {plan.environment} were rotated", plan.names)
-    return f"{plan.names} of {plan.environment} rotated; {_CUT}."
+    announce(environment, f"{plan.title}: done", outcome)
+    return f"{plan.title}: done, {outcome}."
 
 
 @procedure("roll-back-rotation", run_name="roll back the rotation of {environment!s:.60}")

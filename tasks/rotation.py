@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,8 +16,9 @@ from blocks.sinks.interface import Sink, Values
 from tasks.effect import effect, read_intents, read_unanswered
 from tasks.ledger import current_run
 from tasks.retry import is_passing, wait_out
-from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values
-from tasks.secret_age import ROTATED
+from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values, read_sink
+from tasks.secret_age import NEXT_MADE_KNOWN, PREVIOUS_RETIRED, ROTATED
+from tasks.secret_report import read_wrong_reports
 from tasks.traffic import TrafficBefore
 
 SUPPLY = "supply sink"
@@ -36,6 +38,30 @@ class Rotating:
         """The old ones have leaked: they never come back."""
         self.new: Secrets = {}
         self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
+        self.retire_previous = False
+
+    def make(self, name: str) -> Values:
+        """What takes the place of the old."""
+        secret, old = self.secrets[name], self.old[name]
+        if self.emergency:
+            return secret.make_alone(old)
+        return secret.without_previous(old) if self.retire_previous else secret.make(old)
+
+    def reached(self, name: str) -> str:
+        """The event of the trail that tells it."""
+        if self.retire_previous:
+            return PREVIOUS_RETIRED
+        used = self.secrets[name].variable
+        return NEXT_MADE_KNOWN if self.new[name][used] == self.old[name][used] else ROTATED
+
+    @property
+    def still_accepted(self) -> dict[str, timedelta]:
+        """Name → how long the one of before is needed after this, of those that leave it accepted."""
+        return {
+            name: secret.accepted_for
+            for name, secret in self.secrets.items()
+            if self.reached(name) == ROTATED and secret.without_previous(self.new[name]) != self.new[name]
+        }
 
     @property
     def names(self) -> str:
@@ -50,7 +76,9 @@ def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
     forget_ended(run.connection, environment.environment)
     before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency}
     keep(run.connection, run.id, environment.environment, before, old)
-    return Rotating(environment, run.id, old, plan.traffic, plan.emergency)
+    rotating = Rotating(environment, run.id, old, plan.traffic, plan.emergency)
+    rotating.retire_previous = plan.retire_previous
+    return rotating
 
 
 def reopen_rotation(environment: Environment, run_id: str) -> Rotating | None:
@@ -87,7 +115,7 @@ def install_new(rotating: Rotating) -> None:
     """New values are made, and accepted beside the old."""
     for name, secret in rotating.secrets.items():
         old = rotating.old[name]
-        new = rotating.new.setdefault(name, secret.make(old))
+        new = rotating.new.setdefault(name, rotating.make(name))
         with effect("install secret", secret=name):
             secret.install(old, new)
         secret.prove(new)
@@ -106,6 +134,7 @@ def prove_new_in_use(rotating: Rotating) -> None:
     """Nobody uses an old one any more. Raises SecretIsBad where somebody does after `leave_seconds`."""
     for name, secret in rotating.secrets.items():
         secret.prove(rotating.new[name])
+        wait_until_reported(rotating, name, rotating.new[name])
         wait_until_left(rotating, name, secret)
 
 
@@ -120,10 +149,32 @@ def retire_old(rotating: Rotating) -> None:
         secret.prove(rotating.new[name])
 
 
-def record_rotated(rotating: Rotating) -> None:
-    """Date and fingerprint into the trail, never the value."""
+def record_rotated(rotating: Rotating) -> str:
+    """Date and fingerprint into the trail, never the value. What was reached, in words."""
     for name, new in rotating.new.items():
-        current_run().record(ROTATED, secret=name, kind=rotating.secrets[name].type, fingerprint=fingerprint(new))
+        secret = rotating.secrets[name]
+        left = rotating.still_accepted.get(name)
+        current_run().record(
+            rotating.reached(name),
+            secret=name,
+            kind=secret.type,
+            fingerprint=fingerprint(new),
+            **({"previous_seconds": left.total_seconds()} if left is not None else {}),
+        )
+    return _outcome(rotating)
+
+
+def _outcome(rotating: Rotating) -> str:
+    if rotating.retire_previous:
+        return "nobody accepts the previous ones any more"
+    left = list(rotating.still_accepted)
+    known = [name for name in rotating.new if rotating.reached(name) == NEXT_MADE_KNOWN]
+    told = {
+        "every sink and consumer has the new {}, and the old is refused": rotating.new.keys() - {*left, *known},
+        "every sink and consumer has the new {}; the old is accepted until it is retired": left,
+        "the next {} is accepted everywhere, and will be used by one more rotation": known,
+    }
+    return "; ".join(sentence.format(", ".join(sorted(names))) for sentence, names in told.items() if names)
 
 
 @task(name="Reinstate old secrets", cache_policy=NO_CACHE)
@@ -156,6 +207,7 @@ def withdraw_new(rotating: Rotating) -> None:
         with effect("withdraw secret", secret=name):
             wait_out(_step(secret.withdraw, rotating.old[name]))
         wait_out(_step(secret.prove, rotating.old[name]))
+        wait_out(lambda name=name: wait_until_reported(rotating, name, rotating.old[name]))  # type: ignore[misc]
 
 
 def _rotating(environment: Environment, found: OpenRotation) -> Rotating:
@@ -170,18 +222,18 @@ def sinks_of(rotating: Rotating) -> list[tuple[str, RotatedSecret, Sink]]:
 
 def write_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, values: Values) -> None:
     """One that holds them is left alone. Raises SecretIsBad for one that does not keep what it took."""
-    platform = rotating.environment.platform
-    if sink.read(platform, secret.variables) == values:
+    environment = rotating.environment
+    if read_sink(environment, secret, sink) == values:
         return
     with effect(SUPPLY, secret=name, sink=sink.named, fingerprint=fingerprint(values)):
-        sink.write(platform, values)
-    if sink.read(platform, secret.variables) != values:
+        sink.write(environment.platform, values)
+    if read_sink(environment, secret, sink) != values:
         raise SecretIsBad(f"{name}: {sink.named} took the value and does not hold it.")
 
 
 def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink) -> None:
     """Only from a value that this rotation wrote, or may have written."""
-    held = sink.read(rotating.environment.platform, secret.variables)
+    held = read_sink(rotating.environment, secret, sink)
     if held != rotating.old[name] and not was_supplied(rotating, name, held):
         raise SomebodyElseChangedIt(f"{name}: what {sink.named} holds is neither the old value nor this rotation's.")
     write_sink(rotating, name, secret, sink, rotating.old[name])
@@ -195,12 +247,29 @@ def was_supplied(rotating: Rotating, name: str, held: Values) -> bool:
 
 def wait_until_left(rotating: Rotating, name: str, secret: RotatedSecret) -> None:
     """Raises SecretIsBad where somebody uses the old one after `leave_seconds`."""
+    _wait_until_none(
+        rotating, lambda: secret.read_users(rotating.old[name]), f"{name}: the old one is in use still", "by "
+    )
+
+
+def wait_until_reported(rotating: Rotating, name: str, values: Values) -> None:
+    """Raises SecretIsBad where the service reports others than these after `leave_seconds`."""
+    expected = rotating.secrets[name].report_of(values)
+    _wait_until_none(
+        rotating,
+        lambda: read_wrong_reports(rotating.environment, expected),
+        f"{name}: the service does not report what it was given",
+    )
+
+
+def _wait_until_none(rotating: Rotating, look: Callable[[], list[str]], problem: str, by: str = "") -> None:
+    """For `leave_seconds`. Raises SecretIsBad with what is found still."""
     policy = rotating.environment.secrets
     seconds = policy.leave_seconds if policy else 0
     deadline = time.monotonic() + seconds
-    while users := secret.read_users(rotating.old[name]):
+    while found := look():
         if time.monotonic() > deadline:
-            raise SecretIsBad(f"{name}: the old one is in use still after {seconds:g} s, by {', '.join(users)}.")
+            raise SecretIsBad(f"{problem} after {seconds:g} s, {by}{', '.join(found)}.")
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -18,7 +18,8 @@ from tasks.deploy_plan import read_traffic_before
 from tasks.effect import effect
 from tasks.health import verify_answers
 from tasks.retry import wait_out
-from tasks.rotation import Rotating, sinks_of, wait_until_left, was_supplied, write_sink
+from tasks.rotation import Rotating, sinks_of, wait_until_left, wait_until_reported, was_supplied, write_sink
+from tasks.rotation_plan import read_sink
 
 FINISH = "Put that right, then start roll-back-rotation: it goes on from there, and no old value comes back."
 
@@ -58,7 +59,7 @@ def replace_cut(rotating: Rotating, failures: Failures) -> None:
     """New ones are made and accepted, unless a run that died has given one to a sink already."""
     for name, secret in rotating.secrets.items():
         with failures.noted(name):
-            new = rotating.new.setdefault(name, _read_supplied(rotating, name) or secret.make(rotating.old[name]))
+            new = rotating.new.setdefault(name, _read_supplied(rotating, name) or rotating.make(name))
             with effect("install secret", secret=name):
                 wait_out(lambda secret=secret, name=name, new=new: secret.install(rotating.old[name], new))  # type: ignore[misc]
             secret.prove(new)
@@ -89,6 +90,7 @@ def prove_finished(rotating: Rotating, failures: Failures) -> None:
             secret.prove_refused(rotating.old[name])
             if name in rotating.new:  # else why not was noted
                 secret.prove(rotating.new[name])
+                wait_until_reported(rotating, name, rotating.new[name])
     if failures.reasons:
         told = [*failures.reasons, *_standing(rotating)]
         raise SecretIsBad(" ".join(told), FINISH)
@@ -112,7 +114,7 @@ def _read_supplied(rotating: Rotating, name: str) -> Values | None:
 def _read(rotating: Rotating, secret: RotatedSecret, sink: Sink) -> Values | None:
     """None where it does not say."""
     try:
-        return sink.read(rotating.environment.platform, secret.variables)
+        return read_sink(rotating.environment, secret, sink)
     except BackstopError:
         return None
 

@@ -15,12 +15,14 @@ from blocks.errors import BackstopError, BadParameter, EnvironmentBusy, Refused,
 from blocks.ledger.fence import describe_holder, read_holder
 from blocks.ledger.rotations import Secrets, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
-from blocks.sinks.interface import Values
+from blocks.sinks.interface import Sink, Values
 from tasks.deploy_plan import read_traffic_before
 from tasks.ledger import current_run
 from tasks.markdown import plain
 from tasks.prerequisite import Prerequisite
-from tasks.secret_age import read_ages
+from tasks.previous_secret import measure_needed
+from tasks.secret_age import read_ages, read_previous
+from tasks.secret_report import read_wrong_reports
 from tasks.traffic import TrafficBefore
 
 
@@ -36,6 +38,8 @@ class PlannedSecret(BaseModel):
     """In words."""
     fingerprint: str
     """Of the one that is there now; empty where there is not one."""
+    given: str = ""
+    """Of the new one, where somebody gave it; else empty."""
 
 
 class RotationPlan(BaseModel):
@@ -44,6 +48,8 @@ class RotationPlan(BaseModel):
     environment: str
     emergency: bool
     """The old ones have leaked: they are cut first, and never come back."""
+    retire_previous: bool = False
+    """Nothing new is made: what is accepted beside the present ones is retired."""
     secrets: list[PlannedSecret]
     traffic: TrafficBefore
     prerequisites: list[Prerequisite]
@@ -56,7 +62,8 @@ class RotationPlan(BaseModel):
     @property
     def title(self) -> str:
         """In words, for people."""
-        return f"Rotate {self.names} of {self.environment}{' after a breach' if self.emergency else ''}"
+        done = "Retire the previous" if self.retire_previous else "Rotate"
+        return f"{done} {self.names} of {self.environment}{' after a breach' if self.emergency else ''}"
 
     @property
     def fingerprint(self) -> str:
@@ -67,10 +74,14 @@ class RotationPlan(BaseModel):
 
 
 @task(name="Plan rotation", cache_policy=NO_CACHE)
-def plan_rotation(environment: Environment, names: str, emergency: bool = False) -> RotationPlan:
-    """Read everything that the rotation depends on. Raises BadParameter or EnvironmentBusy."""
+def plan_rotation(
+    environment: Environment, names: str, emergency: bool = False, retire_previous: bool = False
+) -> RotationPlan:
+    """Read everything that the rotation depends on. Raises BadParameter, Refused or EnvironmentBusy."""
+    if emergency and retire_previous:
+        raise BadParameter("retire_previous", retire_previous, "false after a breach, which leaves no previous one")
     require_nobody_rotates(environment)
-    chosen = choose_secrets(environment, names)
+    chosen = _choose(environment, names, retire_previous)
     ages = read_ages(current_run().connection, environment.environment)
     lines = [_line("one release has the traffic", lambda: _one_release(environment))]
     lines.append(_line("no rotation left open", lambda: _none_open(environment)))
@@ -79,22 +90,27 @@ def plan_rotation(environment: Environment, names: str, emergency: bool = False)
         there = _line(f"{name}: its sinks agree", lambda secret=secret: fingerprint(read_agreed(environment, secret)))  # type: ignore[misc]
         lines.append(there.model_copy(update={"detail": "they hold the same"}) if there.met else there)
         if there.met:
+            needed = partial(_not_needed, environment, name, secret)
             look = partial(_no_obstacle, environment, secret, emergency)
-            lines.append(_line(f"{name}: can be rotated", look))
+            may = "the previous one is needed no more" if retire_previous else "can be rotated"
+            lines.append(_line(f"{name}: {may}", needed if retire_previous else look))
+            lines.append(_line(f"{name}: in use", partial(_is_reported, environment, secret)))
         planned.append(
             PlannedSecret(
                 name=name,
                 kind=secret.type,
-                effect=secret.interruption if emergency else secret.effect,
+                effect=_effect(secret, emergency, retire_previous),
                 interrupted=[sink.readers for sink in secret.sinks] if emergency else [],
                 sinks=[sink.named for sink in secret.sinks],
                 age=_in_words(ages.get(name)),
                 fingerprint=there.detail if there.met else "",
+                given=_fingerprint_of_given(secret),
             )
         )
     return RotationPlan(
         environment=environment.environment,
         emergency=emergency,
+        retire_previous=retire_previous,
         secrets=planned,
         traffic=read_traffic_before(environment.platform, ""),
         prerequisites=lines,
@@ -122,15 +138,31 @@ def choose_secrets(environment: Environment, names: str) -> dict[str, RotatedSec
     return {name: secret for name, secret in known.items() if not asked or name in asked}
 
 
+def _choose(environment: Environment, names: str, retire_previous: bool) -> dict[str, RotatedSecret]:
+    """To retire, without names: those of which a rotation left a previous one accepted."""
+    chosen = choose_secrets(environment, names)
+    if not retire_previous or names.strip():
+        return chosen
+    left = read_previous(current_run().connection, environment.environment)
+    if found := {name: secret for name, secret in chosen.items() if name in left}:
+        return found
+    raise Refused(f"No rotation of {environment.environment} left a previous secret accepted.")
+
+
 def read_agreed(environment: Environment, secret: RotatedSecret) -> Values:
     """What all its sinks hold. Raises Unmet where one has nothing, or they differ."""
-    held = {sink.named: sink.read(environment.platform, secret.variables) for sink in secret.sinks}
+    held = {sink.named: read_sink(environment, secret, sink) for sink in secret.sinks}
     if without := [named for named, values in held.items() if not values.get(secret.variable)]:
         raise Unmet(f"{' and '.join(without)} holds no {secret.variable}")
     first, *others = held
     if differing := [named for named in others if held[named] != held[first]]:
         raise Unmet(f"{' and '.join(differing)} holds another {secret.variable} than {first}")
     return held[first]
+
+
+def read_sink(environment: Environment, secret: RotatedSecret, sink: Sink) -> Values:
+    """All that the secret consists of; what the sink does not have is empty."""
+    return {**dict.fromkeys(secret.variables, ""), **sink.read(environment.platform, secret.variables)}
 
 
 def read_old_values(environment: Environment, plan: RotationPlan) -> Secrets:
@@ -152,7 +184,7 @@ def publish_rotation_plan(plan: RotationPlan) -> None:
 def require_possible(plan: RotationPlan) -> None:
     """Raises Unmet with every prerequisite that does not hold."""
     if unmet := [f"{line.name}: {line.detail}" for line in plan.prerequisites if not line.met]:
-        raise Unmet(f"{plan.names} of {plan.environment} cannot be rotated ({'; '.join(unmet)}).")
+        raise Unmet(f"{plan.names} of {plan.environment} cannot be {_done(plan)} ({'; '.join(unmet)}).")
 
 
 def confirm_unchanged(plan: RotationPlan, now: RotationPlan) -> None:
@@ -178,11 +210,39 @@ def _none_open(environment: Environment) -> str:
     return "none is"
 
 
+def _fingerprint_of_given(secret: RotatedSecret) -> str:
+    """So that an approval is for that very value. What keeps it from being read is a prerequisite."""
+    try:
+        return fingerprint(secret.make({})) if secret.is_given else ""
+    except BackstopError:
+        return ""
+
+
+def _not_needed(environment: Environment, name: str, secret: RotatedSecret) -> str:
+    held = read_agreed(environment, secret)
+    if needed := measure_needed(environment, name, secret, held):
+        raise BackstopError("; ".join(needed))
+    return "nothing needs it"
+
+
 def _no_obstacle(environment: Environment, secret: RotatedSecret, emergency: bool) -> str:
     old = read_agreed(environment, secret)
     if obstacles := [*secret.read_obstacles(old), *(secret.read_cut_obstacles(old) if emergency else [])]:
         raise BackstopError("; ".join(obstacles))
     return "nothing is in the way"
+
+
+def _effect(secret: RotatedSecret, emergency: bool, retire_previous: bool) -> str:
+    if retire_previous:
+        return "those of before are accepted no more"
+    return secret.interruption if emergency else secret.effect
+
+
+def _is_reported(environment: Environment, secret: RotatedSecret) -> str:
+    expected = secret.report_of(read_agreed(environment, secret))
+    if wrong := read_wrong_reports(environment, expected):
+        raise BackstopError("; ".join(wrong))
+    return "the service reports it" if expected else "nobody reports it"
 
 
 def _line(name: str, look: Callable[[], str]) -> Prerequisite:
@@ -216,10 +276,15 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         yield from (
             f"- **Interrupted:** {plain(one)} ({plain(s.name)})." for s in plan.secrets for one in s.interrupted
         )
-    yield "- **Then:** the release with the traffic is started anew, every other is stopped, the old ones are refused."
+    yield "- **Then:** the release with the traffic is started anew, every other is stopped, the old ones are refused,"
+    yield "  unless it is said that they stay accepted."
     yield f"- **Undo:** {_NEVER_BACK if plan.emergency else _UNDO}."
     yield ""
     yield "## Prerequisites"
     yield "| what must hold | | how it stands |"
     yield "|---|---|---|"
     yield from (f"| {line.name} | {'✓' if line.met else '✗'} | {plain(line.detail)} |" for line in plan.prerequisites)
+
+
+def _done(plan: RotationPlan) -> str:
+    return "retired" if plan.retire_previous else "rotated"

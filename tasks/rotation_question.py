@@ -38,7 +38,8 @@ def _effects(plan: RotationPlan) -> Iterator[Effect]:
     for secret in plan.secrets:
         yield Effect(what=f"{secret.name}: {secret.effect}; {_written(secret)}", undo="the old one again")
     yield Effect(what="starts the release anew and stops every other", undo="the releases of before")
-    yield Effect(what="has every old one refused", undo="accepted again")
+    what = "the previous ones" if plan.retire_previous else "every old one, unless it is said that it stays accepted,"
+    yield Effect(what=f"has {what} refused", undo="accepted again")
 
 
 def _effects_after_a_breach(plan: RotationPlan) -> Iterator[Effect]:

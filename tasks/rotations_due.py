@@ -1,7 +1,7 @@
 """Which secrets are about to be too old, by their own limits; rotate them unless a rotation goes on or waits."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -11,7 +11,7 @@ from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect
 from blocks.rotation import Rotation
 from tasks.due_runs import load_environments, start
-from tasks.secret_age import read_ages
+from tasks.secret_age import read_ages, read_previous
 
 LOOK = timedelta(days=1)
 """How often somebody looks."""
@@ -27,24 +27,37 @@ def load_environments_with_secrets() -> list[Environment]:
 @task(name="Look which secrets are due", task_run_name="look at {environment.environment}", cache_policy=NO_CACHE)
 def start_rotation_if_due(environment: Environment) -> dict[str, str]:
     """One row for people: the environment, what was started, and why."""
-    name = environment.environment
+    name, policy = environment.environment, environment.secrets or Rotation()
     try:
         with connect(REQUESTED_BY) as connection:
-            due = find_due(environment.secrets or Rotation(), read_ages(connection, name))
-            started = bool(due) and not goes_on(connection, name)
+            due = find_due(policy, read_ages(connection, name))
+            over = {} if due else find_over(policy, read_previous(connection, name), datetime.now(UTC))
+            started = bool(due or over) and not goes_on(connection, name)
         if started:
-            start("rotate-secrets", environment=name, secrets=",".join(due), requested_by=REQUESTED_BY)
+            start(
+                "rotate-secrets",
+                environment=name,
+                secrets=",".join(due or over),
+                retire_previous=bool(over),
+                requested_by=REQUESTED_BY,
+            )
     except BackstopError as error:
         get_run_logger().error("%s: %s", name, error)
         return {"environment": name, "started": "", "why": error.message}
-    return {"environment": name, "started": "rotate-secrets" if started else "", "why": " ".join(due.values())}
+    return {
+        "environment": name,
+        "started": "rotate-secrets" if started else "",
+        "why": " ".join((due or over).values()),
+    }
 
 
 def find_due(policy: Rotation, ages: dict[str, timedelta]) -> dict[str, str]:
-    """Secret → why it has to be rotated before somebody looks again."""
+    """Secret → why it has to be rotated before somebody looks again. One that somebody gives is left to them."""
 
     def look() -> Iterator[tuple[str, str]]:
         for name, secret in policy.rotated.items():
+            if secret.is_given:
+                continue
             age, allowed = ages.get(name), timedelta(days=secret.max_age_days)
             if age is None:
                 yield name, f"{name} was never rotated."
@@ -52,6 +65,15 @@ def find_due(policy: Rotation, ages: dict[str, timedelta]) -> dict[str, str]:
                 yield name, f"{name} is {age / timedelta(days=1):.1f} days old; {secret.max_age_days:g} are allowed."
 
     return dict(look())
+
+
+def find_over(policy: Rotation, previous: dict[str, datetime], now: datetime) -> dict[str, str]:
+    """Secret → why the one of before its rotation is to be retired."""
+    return {
+        name: f"The previous {name} is needed no more since {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+        for name, until in previous.items()
+        if name in policy.rotated and not policy.rotated[name].is_retired_by_people and until <= now
+    }
 
 
 def goes_on(connection: Connection, environment: str) -> bool:

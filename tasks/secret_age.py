@@ -1,11 +1,14 @@
 """How old the secrets of an environment are, as the trail tells it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from blocks.ledger.connection import Connection
 
 ROTATED = "secret rotated"
 """Event of the trail. It counts once its run was done."""
+PREVIOUS_RETIRED = "previous secret retired"
+NEXT_MADE_KNOWN = "next secret made known"
+"""The same of these."""
 
 
 def read_ages(connection: Connection, environment: str) -> dict[str, timedelta]:
@@ -14,9 +17,24 @@ def read_ages(connection: Connection, environment: str) -> dict[str, timedelta]:
     return {str(row["secret"]): row["age"] for row in rows if isinstance(row["age"], timedelta)}
 
 
+def read_previous(connection: Connection, environment: str) -> dict[str, datetime]:
+    """Name → until when the one of before its last rotation is needed; only those of which one was not retired yet."""
+    events = [ROTATED, PREVIOUS_RETIRED]
+    rows = connection.execute(_PREVIOUS, {"environment": environment, "events": events}).fetchall()
+    return {str(row["secret"]): row["until"] for row in rows if isinstance(row["until"], datetime)}
+
+
 _AGES = """
 SELECT detail->>'secret' AS secret, now() - max(at::timestamptz) AS age
 FROM audit JOIN run ON run.id = run_id
 WHERE audit.environment = %(environment)s AND event = %(event)s AND ending = 'Done'
 GROUP BY 1
+"""
+
+_PREVIOUS = """
+SELECT DISTINCT ON (detail->>'secret') detail->>'secret' AS secret,
+       at::timestamptz + make_interval(secs => (detail->>'previous_seconds')::float) AS until
+FROM audit JOIN run ON run.id = run_id
+WHERE audit.environment = %(environment)s AND event = ANY(%(events)s) AND ending = 'Done'
+ORDER BY detail->>'secret', sequence DESC
 """

@@ -20,8 +20,13 @@ from blocks.backups import Assertion
 from blocks.database import Instance
 from blocks.drills import Objective
 from blocks.freeze import Freeze
+from blocks.secrets.encryption_key import EncryptionKey
+from blocks.secrets.generated import Generated
+from blocks.secrets.held import Report
 from blocks.secrets.postgres_role import PostgresRole
+from blocks.secrets.provided import Provided
 from blocks.secrets.redis_acl import RedisAcl
+from blocks.secrets.signing_key import SigningKey
 from blocks.service import Signature, SmokeStep
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
@@ -42,6 +47,11 @@ INNER = {
     "A drill's objective": Objective,
     "A secret: postgres-role": PostgresRole,
     "A secret: redis-acl": RedisAcl,
+    "A secret: signing-key": SigningKey,
+    "A secret: encryption-key": EncryptionKey,
+    "A secret: generated": Generated,
+    "A secret: provided": Provided,
+    "A report": Report,
     "A sink: platform": PlatformVariables,
     "A sink: directory": Directory,
     "A sink: env-file": EnvFile,

@@ -7,12 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
+from blocks.platforms.sandbox import SandboxPlatform
+from deployments.apply import ROOT
 from deployments.stack.postgres_home import PostgresHome
+from deployments.stack.state import write_private
 from tests.blocks.platforms.waiting import eventually
 from tests.flows.backup_under_way import backup_under_way
 from tests.flows.records import Records
@@ -33,8 +38,36 @@ KEEPERS = {
 REFERRED = ("_TOKEN", "_PASSWORD", "_SECRET", "_AUTH_STRING", "_IDENTITY")
 
 
+PROVIDED = token_urlsafe(24)
+STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
+
+
 @pytest.fixture(scope="module")
-def command_lines(shared_stack: RunningStack) -> set[str]:
+def every_kind(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Staging has a secret of each kind."""
+    shared_stack.mend()
+    folder = tmp_path_factory.mktemp("every-kind")
+    write_private(folder / "token", shared_stack.layout.credentials.staging.sandbox_token)
+    write_private(folder / "provided", PROVIDED)
+    means = {"means": "nothing", "sinks": [{"type": "platform"}]}
+    staging = yaml.safe_load(STAGING.read_text())
+    staging["secrets"]["rotated"] |= {
+        "job": {"type": "generated", "variable": "JOB_TOKEN", **means},
+        "vendor": {"type": "provided", "variable": "VENDOR_KEY", "value": f"file:{folder}/provided", **means},
+    }
+    (folder / "shop-staging.yaml").write_text(yaml.safe_dump(staging))
+    url = shared_stack.layout.control_url("staging")
+    platform = SandboxPlatform(url=url, token=f"file:{folder}/token")
+    first = {"JOB_TOKEN": token_urlsafe(24), "VENDOR_KEY": token_urlsafe(24)}
+    platform.set_variables({**platform.read_variables(), **first})
+    shared_stack.run("apply", str(folder / "shop-staging.yaml"))
+    yield
+    shared_stack.mend()
+    shared_stack.run("apply", str(STAGING))
+
+
+@pytest.fixture(scope="module")
+def command_lines(shared_stack: RunningStack, every_kind: None) -> set[str]:
     """Nine runs have ended; the command line of every process that was seen meanwhile.
 
     Of PostgreSQL's programs their variables, too: they are the run's, not the worker's.
@@ -64,9 +97,10 @@ def command_lines(shared_stack: RunningStack) -> set[str]:
 @pytest.fixture
 def secrets(stack: RunningStack, command_lines: set[str]) -> dict[str, str]:
     """Name → value of everything that is secret in this stack, after the runs, and of what was rotated."""
-    logins = {f"login {number}": password for number, password in enumerate(_logins(stack), 1)}
-    assert len(logins) >= 2
-    return {**dict(_leaves(stack.layout.credentials.model_dump())), **logins}
+    rotated = {f"rotated {number}": value for number, value in enumerate(_rotated(stack), 1)}
+    assert PROVIDED in rotated.values()
+    assert len(rotated) >= 10, "of each kind one of before and one of now"
+    return {**dict(_leaves(stack.layout.credentials.model_dump())), **rotated}
 
 
 def test_every_value_that_an_environment_refers_to_is_searched_for(
@@ -135,11 +169,14 @@ def test_a_secret_that_leaked_would_be_found(stack: RunningStack, secrets: dict[
     assert find_in_files(secrets, tmp_path) == ["worker.log: production.sandbox_token (plain)"]
 
 
-def _logins(stack: RunningStack) -> set[str]:
-    """Passwords with which staging logged in before its rotation and logs in now: its platform knows all of them."""
+def _rotated(stack: RunningStack) -> set[str]:
+    """What staging had before its rotation, and has now: its platform knows all of it."""
     state = json.loads((stack.layout.sandbox("staging") / "state.json").read_text())
     variables = [state["variables"], *(release["variables"] for release in state["releases"].values())]
-    return {urlsplit(one["DATABASE_URL"]).password or "" for one in variables}
+    logins = {urlsplit(one["DATABASE_URL"]).password or "" for one in variables}
+    names = ("SHOP_SESSION_SECRET", "SHOP_DATA_KEYS", "SHOP_DATA_KEY_NEXT", "JOB_TOKEN", "VENDOR_KEY")
+    others = {value for one in variables for name in names for value in one.get(name, "").split(",")}
+    return {*logins, *filter(None, others)}
 
 
 def dump_database(stack: RunningStack, database: str) -> bytes:

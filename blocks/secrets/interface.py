@@ -1,7 +1,8 @@
 """What every kind of secret can be asked to do. One class a file implements it."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -15,6 +16,18 @@ from blocks.sinks.vault_kv import VaultKv
 AnySink = Annotated[PlatformVariables | EnvFile | Directory | VaultKv, Field(discriminator="type")]
 
 
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Reported(NamedTuple):
+    """What a service says of the secrets that it uses."""
+
+    path: str
+    member: str
+    """Of the JSON that it answers there, as `secrets.session`."""
+    fingerprints: list[str]
+
+
 class RotatedSecret(BaseModel, ABC):
     """One secret: where it must arrive, and how a new one takes the place of the old without either being refused.
 
@@ -26,9 +39,7 @@ class RotatedSecret(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(description="Its kind.")
-    variable: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200, description="What it is called in every sink."
-    )
+    variable: str = Field(pattern=VARIABLE, max_length=200, description="What it is called in every sink.")
     sinks: list[AnySink] = Field(min_length=1, max_length=20, description="Where it must arrive.")
     max_age_days: float = Field(default=92, gt=0, description="How old it may become.")
 
@@ -54,6 +65,36 @@ class RotatedSecret(BaseModel, ABC):
         """What it means that the old one is cut first, for whoever approves it."""
         return "whoever uses it is refused from the cut on until it has the new one"
 
+    def report_of(self, values: Values) -> Reported | None:
+        """What the service says while it uses these; None where it is not asked."""
+        return None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether somebody else makes the new one, so that `make` tells what that is."""
+        return False
+
+    @property
+    def accepted_for(self) -> timedelta:
+        """How long the one before is needed after a rotation that leaves it accepted; a later run retires it."""
+        return timedelta()
+
+    @property
+    def is_retired_by_people(self) -> bool:
+        """Whether retiring the one of before is left to somebody who asks for it."""
+        return False
+
+    def protecting(self, values: Values) -> Reported | None:
+        """Where the service says how many records the previous ones of these protect: fingerprint → number.
+
+        None where nothing is protected by any.
+        """
+        return None
+
+    def without_previous(self, values: Values) -> Values:
+        """The same without those of before that are accepted beside it; of most kinds none ever is."""
+        return values
+
     @abstractmethod
     def read_obstacles(self, old: Values) -> list[str]:
         """What is in the way of its rotation, a sentence each. Nothing is changed."""
@@ -65,6 +106,10 @@ class RotatedSecret(BaseModel, ABC):
     @abstractmethod
     def make(self, old: Values) -> Values:
         """A new one, known to nobody yet. Nothing is changed."""
+
+    def make_alone(self, old: Values) -> Values:
+        """The same, and nothing of before is accepted beside it: that has leaked."""
+        return self.make(old)
 
     @abstractmethod
     def install(self, old: Values, new: Values) -> None:

@@ -33,6 +33,7 @@ class ShopCredentials(BaseModel):
     """Of the role that the service logs in as at first."""
     sandbox_token: str = _generated()
     session_secret: str = _generated()
+    data_key: str = _generated()
     webhook_secret: str = _generated()
     demo_password: str = _generated()
 

@@ -48,6 +48,7 @@ def _first_variables(layout: Layout, environment: str) -> dict[str, str]:
         "DATABASE_URL": layout.database_url(first_login(environment), database=f"shop_{environment}"),
         "REDIS_URL": layout.redis_url(environment),
         "SHOP_SESSION_SECRET": credentials.session_secret,
+        "SHOP_DATA_KEYS": credentials.data_key,
         "SHOP_WEBHOOK_SECRET": credentials.webhook_secret,
         "SHOP_DEMO_PASSWORD": credentials.demo_password,
     }

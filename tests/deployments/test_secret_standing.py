@@ -1,5 +1,6 @@
 """How old the secrets are, as the trail tells it."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,15 @@ def test_each_is_shown_with_its_age_and_told_when_it_is_too_old(run: Run) -> Non
     assert read_secret_standing(run.connection, "shop", data) == SecretStanding(
         secrets=["database: 0.0 days", "session: 0.0 days", "mail: never rotated"],
         overdue=["secret session: 0.0 days old; 0 days are allowed"],
+    )
+
+
+def test_one_of_before_that_is_accepted_still_is_shown(run: Run) -> None:
+    run.record(ROTATED, secret="session", previous_seconds=7200)
+    run.connection.execute("UPDATE run SET ending = 'Done' WHERE id = %s", [run.id])
+    shown = read_secret_standing(run.connection, "shop", {"secrets": {"rotated": {"session": {}}}}).secrets
+    assert re.fullmatch(
+        r"session: 0\.0 days, the previous one to be retired after 20\d\d-\d\d-\d\d \d\d:\d\d UTC", *shown
     )
 
 

@@ -26,6 +26,7 @@ QUICK = {
     "limits": PATIENT_WITH_A_BUSY_MACHINE,
 }
 
+EVERY_SECRET: Parts = yaml.safe_load(PRODUCTION.read_text())["secrets"]["rotated"]
 THIS_CENTURY = {
     "begins": "2001-01-01T00:00:00+00:00",
     "ends": "2101-01-01T00:00:00+00:00",
@@ -37,6 +38,7 @@ def write_environments(folder: Path) -> list[Path]:
     """Write the files below `folder`; returns their paths. What they refer to is put there by the tests."""
     production = yaml.safe_load(PRODUCTION.read_text())
     del production["approvals"]  # a runner of procedures without a worker cannot wait
+    production["secrets"]["rotated"] = {"database": production["secrets"]["rotated"]["database"]}
     written = []
     for name, changes in _differences(folder).items():
         content = _merged(_merged(production, QUICK), {"environment": name, **changes})
@@ -79,10 +81,37 @@ def _differences(folder: Path) -> dict[str, Parts]:
                 },
             },
         },
+        "shop-every-kind": {
+            "service": {"smoke": [_webhook(f"file:{folder}/mounted/SHOP_WEBHOOK_SECRET")]},
+            "secrets": {"leave_seconds": 3, "rotated": _every_kind(folder)},
+        },
         "shop-overdue": {},  # of which nothing was ever rotated
         "shop-tagged": {
             "rollout": {"deployer": "tag", "hotfix_window_seconds": 30},
             "source": {"folder": str(folder / "clone"), "remote": "origin"},
+        },
+    }
+
+
+def _every_kind(folder: Path) -> Parts:
+    """Of those that only the service checks. The mounted directory is where the smoke test reads the webhook's, too."""
+    mounted = [{"type": "platform"}, {"type": "directory", "path": f"{folder}/mounted"}]
+    return {
+        "session": {**EVERY_SECRET["session"], "token_hours": 0.0001},
+        "data": EVERY_SECRET["data"],
+        "webhook": {
+            "type": "provided",
+            "variable": "SHOP_WEBHOOK_SECRET",
+            "means": "the provider signs with it from now on",
+            "value": f"file:{folder}/new-webhook-secret",
+            "report": {"path": "/health/detailed", "member": "secrets.webhook"},
+            "sinks": mounted,
+        },
+        "job": {
+            "type": "generated",
+            "variable": "JOB_TOKEN",
+            "means": "the nightly job has to be told",
+            "sinks": mounted,
         },
     }
 

@@ -8,6 +8,7 @@ import pytest
 from blocks.ledger import trail
 from blocks.ledger.connection import connect
 from tasks.secret_age import ROTATED
+from tests.flows.environments import EVERY_SECRET
 from tests.flows.production import Production
 from tests.flows.records import Records
 from tests.flows.rotated import is_accepted
@@ -19,7 +20,7 @@ OVERDUE = "shop-overdue"
 
 @pytest.fixture
 def only_one_is_due(stack: RunningStack, environments: object, api: httpx.Client) -> None:
-    """By the trail, everywhere else the login was rotated a moment ago."""
+    """By the trail, everything else was rotated a moment ago."""
     with closing(connect("tests", stack.layout.database_url("backstop"))) as connection:
         for name in sorted(environment_names(api) - {OVERDUE}):
             run = {"id": f"rotated {name}", "environment": name}
@@ -28,8 +29,9 @@ def only_one_is_due(stack: RunningStack, environments: object, api: httpx.Client
                 " VALUES (%(id)s, 'rotate-secrets', %(environment)s, '{}', 'tests', 'Done', now())",
                 run,
             )
-            detail = {"secret": "database"}
-            trail.append(connection, ROTATED, run_id=run["id"], environment=name, actor="tests", detail=detail)
+            for secret in (*EVERY_SECRET, "job"):
+                detail = {"secret": secret}
+                trail.append(connection, ROTATED, run_id=run["id"], environment=name, actor="tests", detail=detail)
 
 
 def look(api: httpx.Client) -> str:

@@ -1,13 +1,13 @@
 """Which secrets have to be rotated, and how old they are."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from blocks.rotation import Rotation
 from tasks.ledger import Run
-from tasks.rotations_due import find_due, goes_on
-from tasks.secret_age import ROTATED, read_ages
+from tasks.rotations_due import find_due, find_over, goes_on
+from tasks.secret_age import PREVIOUS_RETIRED, ROTATED, read_ages, read_previous
 
 SECRET = {
     "type": "postgres-role",
@@ -38,6 +38,40 @@ def test_each_has_its_own_limit_and_one_that_never_was_is_due() -> None:
         "first": "first was never rotated.",
         "second": "second is 29.5 days old; 30 are allowed.",
     }
+
+
+def test_one_that_somebody_gives_is_left_to_them() -> None:
+    given = {"type": "provided", "variable": "X", "means": "…", "value": "${X}", "sinks": [{"type": "platform"}]}
+    assert find_due(Rotation.model_validate({"rotated": {"given": given}}), {}) == {}
+
+
+def rotate(run: Run, previous_seconds: float | None, event: str = ROTATED) -> None:
+    run.record(event, secret="first", **({} if previous_seconds is None else {"previous_seconds": previous_seconds}))
+    end(run, "Done")
+
+
+def test_one_of_before_is_due_when_its_time_is_over(run: Run) -> None:
+    now = datetime.now(UTC)
+    rotate(run, 3600)
+    previous = read_previous(run.connection, "shop")
+    assert now + timedelta(minutes=59) < previous["first"] < now + timedelta(minutes=61)
+    assert find_over(POLICY, previous, now) == {}
+    over = find_over(POLICY, previous, now + timedelta(minutes=61))
+    assert over.keys() == {"first"}
+    assert over["first"].startswith("The previous first is needed no more since 2")
+    assert find_over(Rotation(), previous, now + timedelta(minutes=61)) == {}, "nobody rotates it any more"
+
+
+def test_the_last_rotation_says_whether_one_of_before_is_left(run: Run) -> None:
+    rotate(run, None)
+    assert read_previous(run.connection, "shop") == {}
+    rotate(run, 1)
+    rotate(run, 3600)
+    assert read_previous(run.connection, "shop")["first"] > datetime.now(UTC)
+    rotate(run, None, PREVIOUS_RETIRED)
+    assert read_previous(run.connection, "shop") == {}
+    end(run, "Rolled back")
+    assert read_previous(run.connection, "shop") == {}
 
 
 def test_only_a_rotation_that_was_done_counts(run: Run) -> None:

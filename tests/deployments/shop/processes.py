@@ -189,7 +189,7 @@ class Shop:
 
 
 @contextmanager
-def starting_shop(folder: Path, database_url: str, redis_url: str, port: int = 0) -> Iterator[Shop]:
+def starting_shop(folder: Path, database_url: str, redis_url: str, port: int = 0, **variables: str) -> Iterator[Shop]:
     """The service of the checkout in `folder`, which may not answer yet."""
     port = port or free_port()
     environment = {
@@ -199,6 +199,7 @@ def starting_shop(folder: Path, database_url: str, redis_url: str, port: int = 0
         "SHOP_SESSION_SECRET": SESSION_SECRET,
         "SHOP_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "SHOP_DEMO_PASSWORD": DEMO_PASSWORD,
+        **variables,
     }
     url = f"http://127.0.0.1:{port}"
     with (
@@ -209,7 +210,7 @@ def starting_shop(folder: Path, database_url: str, redis_url: str, port: int = 0
 
 
 @contextmanager
-def running_shop(folder: Path, database_url: str, redis_url: str, port: int = 0) -> Iterator[Shop]:
-    with starting_shop(folder, database_url, redis_url, port) as shop:
+def running_shop(folder: Path, database_url: str, redis_url: str, port: int = 0, **variables: str) -> Iterator[Shop]:
+    with starting_shop(folder, database_url, redis_url, port, **variables) as shop:
         wait_until(shop.is_up, "the shop answers")
         yield shop

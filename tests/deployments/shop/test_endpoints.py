@@ -8,7 +8,16 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from tests.deployments.shop.processes import DEMO_PASSWORD, WEBHOOK_SECRET, Shop
+from blocks.secrets.held import told
+from tests.deployments.shop.conftest import Checkout
+from tests.deployments.shop.processes import (
+    DEMO_PASSWORD,
+    SESSION_SECRET,
+    WEBHOOK_SECRET,
+    Postgres,
+    Shop,
+    running_shop,
+)
 
 EVENT = b'{"type": "payment.succeeded"}'
 
@@ -93,12 +102,51 @@ def test_a_changed_token_is_refused(shop: Shop, signed_in: dict[str, str]) -> No
         assert shop.client.get("/tasks", headers={"Authorization": header}).status_code == 401
 
 
+def test_the_first_session_secret_signs_and_all_verify(
+    checkout: Checkout, postgres: Postgres, redis_url: str, shop: Shop, signed_in: dict[str, str]
+) -> None:
+    database = postgres.url(postgres.make_database())
+    with running_shop(checkout("v1.0.0"), database, redis_url, SHOP_SESSION_SECRET=f"new,{SESSION_SECRET}") as rotated:
+        answer = rotated.client.post("/login", json={"name": "demo", "password": DEMO_PASSWORD})
+        token = {"Authorization": f"Bearer {answer.json()['token']}"}
+        for accepted in (token, signed_in):
+            assert rotated.client.get("/tasks", headers=accepted).status_code == 200
+        assert shop.client.get("/tasks", headers=token).status_code == 401
+        reported = rotated.client.get("/health/detailed").json()["secrets"]
+    assert reported["session"] == [told("new"), told(SESSION_SECRET)]
+    assert reported["webhook"] == [told(WEBHOOK_SECRET)]
+
+
 def test_an_upload_comes_back_as_it_was(shop: Shop) -> None:
     body = bytes(range(256)) * 3906  # Just under the limit.
     saved = shop.client.post("/uploads", content=body)
     assert saved.status_code == 201
     assert saved.json()["sha256"] == hashlib.sha256(body).hexdigest()
     assert shop.client.get(f"/uploads/{saved.json()['id']}").content == body
+
+
+def test_an_upload_is_encrypted_and_one_that_is_read_with_the_first_key_from_then_on(
+    checkout: Checkout, postgres: Postgres, redis_url: str
+) -> None:
+    folder, database = checkout("v1.0.0"), postgres.make_database()
+    for keys, before, after in (
+        ("old", {}, {"old": 1}),
+        ("new,old", {"old": 1}, {"new": 1}),
+        ("new", {"new": 1}, {"new": 1}),
+    ):
+        with running_shop(folder, postgres.url(database), redis_url, SHOP_DATA_KEYS=keys) as shop:
+            assert shop.client.get("/encryption").json()["uploads"] == {
+                told(key): count for key, count in before.items()
+            }
+            if not before:
+                upload = shop.client.post("/uploads", content=b"a secret").json()["id"]
+            assert shop.client.get(f"/uploads/{upload}").content == b"a secret"
+            assert shop.client.get("/encryption").json()["uploads"] == {
+                told(key): count for key, count in after.items()
+            }
+    ((stored,),) = postgres.execute("select body from uploads", database)
+    assert isinstance(stored, bytes)
+    assert b"secret" not in stored
 
 
 def test_an_upload_above_the_limit_is_refused(shop: Shop) -> None:

@@ -32,6 +32,7 @@ ENDPOINTS = [
     ("DELETE", "/tasks/{id:int}", tasks.delete_task),
     ("POST", "/uploads", uploads.save_upload),
     ("GET", "/uploads/{id:uuid}", uploads.show_upload),
+    ("GET", "/encryption", uploads.count_encrypted),
     ("POST", "/webhooks/payment", payments.receive_event),
 ]
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from shop.parts import parts_of
 from shop.release import VERSION
+from shop.settings import fingerprint
 
 PATIENCE_SECONDS = 2.0
 
@@ -30,8 +31,15 @@ async def show_components(request: Request) -> JSONResponse:
         check(parts.cache.ping()),
     )
     components = {"database": database, "redis": redis}
+    settings = parts.settings
+    in_use = {
+        "session": settings.session_secrets,
+        "data": settings.data_keys,
+        "webhook": [settings.webhook_secret],
+    }
+    secrets = {name: [fingerprint(one) for one in each] for name, each in in_use.items()}
     ok = all(component["status"] == "ok" for component in components.values())
-    answer = {"status": "ok" if ok else "down", "version": VERSION, "components": components}
+    answer = {"status": "ok" if ok else "down", "version": VERSION, "components": components, "secrets": secrets}
     return JSONResponse(answer, 200 if ok else 503)
 
 

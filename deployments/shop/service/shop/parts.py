@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from starlette.requests import Request
 
 from shop.database import Database
+from shop.encryption import Encryption
 from shop.settings import Settings
 
 CACHE_SECONDS = 1.0
@@ -20,6 +21,7 @@ class Parts:
     settings: Settings
     database: Database
     cache: Redis
+    encryption: Encryption
 
     async def close(self) -> None:
         await self.database.close()
@@ -33,7 +35,12 @@ def make_parts(settings: Settings) -> Parts:
         socket_connect_timeout=CACHE_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    return Parts(settings=settings, database=Database(settings.database_url), cache=cache)
+    return Parts(
+        settings=settings,
+        database=Database(settings.database_url),
+        cache=cache,
+        encryption=Encryption(settings.data_keys),
+    )
 
 
 def parts_of(request: Request) -> Parts:

@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -28,13 +29,13 @@ async def log_in(request: Request) -> JSONResponse:
     user = await parts.database.fetch_one("select id, password from users where name = %s", _storable(name))
     if user is None or not is_password(password, user["password"]):
         raise HTTPException(401, "wrong name or password")
-    return JSONResponse({"token": make_token(user["id"], parts.settings.session_secret)})
+    return JSONResponse({"token": make_token(user["id"], parts.settings.session_secrets[0])})
 
 
 def require_user(request: Request) -> int:
     """The user's id, from the bearer token. Refuses with 401."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    user = read_token(token, parts_of(request).settings.session_secret) if scheme == "Bearer" else None
+    user = read_token(token, parts_of(request).settings.session_secrets) if scheme == "Bearer" else None
     if user is None:
         raise HTTPException(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
     return user
@@ -46,10 +47,10 @@ def make_token(user_id: int, secret: bytes) -> str:
     return f"{payload}.{_sign(payload, secret)}"
 
 
-def read_token(token: str, secret: bytes) -> int | None:
-    """The user's id; None when the token was not signed with this secret or is too old."""
+def read_token(token: str, secrets: Iterable[bytes]) -> int | None:
+    """The user's id; None when the token was signed with none of these secrets or is too old."""
     payload, _, signature = token.partition(".")
-    if not hmac.compare_digest(signature.encode(), _sign(payload, secret).encode()):
+    if not any(hmac.compare_digest(signature.encode(), _sign(payload, secret).encode()) for secret in secrets):
         return None
     content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload))
     return int(content["user"]) if content["until"] > time.time() else None
