@@ -25,6 +25,10 @@ class HeldSecret(RotatedSecret):
 
     report: Report | None = Field(default=None, description="Where the service reports which one it uses.")
 
+    @property
+    def is_held(self) -> bool:
+        return True
+
     def report_of(self, values: Values) -> Reported | None:
         if self.report is None:
             return None

@@ -70,6 +70,11 @@ class RotatedSecret(BaseModel, ABC):
         return None
 
     @property
+    def is_held(self) -> bool:
+        """Whether its consumers alone accept or refuse it, by what they were started with."""
+        return False
+
+    @property
     def is_given(self) -> bool:
         """Whether somebody else makes the new one, so that `make` tells what that is."""
         return False

@@ -16,6 +16,7 @@ from flows.guards.lock import locked
 from tasks.ledger import Run
 from tasks.rotation import Rotating
 from tasks.rotation_breach import Failures, prove_finished, supply_all_sinks
+from tasks.rotation_plan import choose_secrets
 from tasks.traffic import TrafficBefore
 from tests.blocks.ledger.approvals_key import VARIABLE, new_key
 
@@ -29,6 +30,7 @@ def rotating(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "KEY").write_text(OLD)
     sinks = [{"type": "directory", "path": str(tmp_path / name)} for name in ("first", "second")]
+    held = {"type": "generated", "variable": "KEY", "means": "nothing"}
     secret = {"type": "postgres-role", "variable": "KEY", "roles": ["a", "b"], "rotate_url": "${NOT_THERE}"}
     environment = Environment(
         environment="shop",
@@ -36,7 +38,9 @@ def rotating(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         service=Service(url="http://127.0.0.1:1"),
         metrics=PrometheusEndpoint(),
         source=GitRepository(folder="unused"),
-        secrets=Rotation.model_validate({"rotated": {"database": {**secret, "sinks": sinks}}}),
+        secrets=Rotation.model_validate(
+            {"rotated": {"database": {**secret, "sinks": sinks}, "webhook": {**held, "sinks": sinks}}}
+        ),
     )
     with locked(environment):
         traffic = TrafficBefore(run_id=run.id, version="", split={}, known=[])
@@ -61,6 +65,15 @@ def test_a_sink_that_fails_keeps_nobody_from_the_others_and_all_is_told(rotating
     ):
         assert line in told
     assert "hunter2" not in repr(raised.value)
+
+
+def test_of_what_consumers_hold_it_is_told_who_refuses_it(rotating: Rotating) -> None:
+    rotating.old["webhook"] = {"KEY": OLD}
+    rotating.secrets = choose_secrets(rotating.environment, "webhook")
+    failures = Failures()
+    failures.reasons.append("The release did not start.")
+    with pytest.raises(SecretIsBad, match="webhook: the old one is refused by whoever was started with the new one"):
+        prove_finished.fn(rotating, failures)
 
 
 def test_only_what_is_foreseen_is_noted() -> None:
