@@ -155,11 +155,16 @@ class Drill:
         self._end_dead_runs()
 
     def _recover_elsewhere(self, practice: Practice) -> None:
-        """The same, while a run of the forked ones stands still."""
-        if self._records.armed(practice.environment):
-            runner = self._stack.runner.get({**self._stack.surroundings, **practice.variables})
+        """The same, while a run of the forked ones stands still. One that was not cut off has to be silent first."""
+        runner = self._stack.runner.get({**self._stack.surroundings, **practice.variables})
+
+        def is_recovered() -> bool:
             ended = runner.run("recover", practice.environment)
-            assert ended["ending"] == "Done", ended["message"]
+            assert ended["ending"] == "Done" or "is held by" in ended["message"], ended["message"]
+            return bool(ended["ending"] == "Done")
+
+        if self._records.armed(practice.environment):
+            eventually(is_recovered, RUN_SECONDS)
         self._end_dead_runs()
 
     def _end_dead_runs(self) -> None:
