@@ -6,10 +6,6 @@ Every fifth request to /offers fails. Nothing before the traffic asks there.
 """
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -18,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.shop.visits import Visit, read_visits
-from deployments.stack.state import CHECKOUT
 from tests.benchmarks.stack import apply_environment, own_stack
 from tests.benchmarks.timeline import as_seconds, read_rows
+from tests.benchmarks.visiting import visitors
 from tests.running_stack import RunningStack
 
 RUNS = 7
@@ -77,19 +73,8 @@ def roll_back_repeatedly(stack: RunningStack, case: Case) -> list[Rollback]:
         limits={"probes": case.probes, "minimum_samples": 30},
     )
     log = stack.folder.parent / f"{case.environment}.jsonl"
-    with visitors(stack.layout.front_url("staging"), log):
+    with visitors(stack.layout.front_url("staging"), log, VISITS_A_SECOND):
         return [roll_back(stack, case.environment, log) for _ in range(RUNS)]
-
-
-@contextmanager
-def visitors(url: str, log: Path) -> Iterator[None]:
-    options = ["--url", url, "--rate", str(VISITS_A_SECOND), "--mix", "offers", "--log", str(log)]
-    process = subprocess.Popen([sys.executable, "-m", "deployments.shop.visitors", *options], cwd=CHECKOUT)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 def roll_back(stack: RunningStack, environment: str, log: Path) -> Rollback:

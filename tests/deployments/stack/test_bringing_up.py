@@ -77,7 +77,7 @@ def test_prefect_asks_for_the_login_and_serves_its_interface(stack: RunningStack
 
 def test_no_secret_is_in_a_command_line(stack: RunningStack) -> None:
     secrets = _texts(stack.layout.credentials.model_dump())
-    assert len(secrets) == 23
+    assert len(secrets) == 25
     shown = [word for process in psutil.process_iter() for word in _command_line(process)]
     # A program such as redis-server overwrites its command line, but only after it has begun.
     given = [word for part in describe_components(stack.layout, _ignore) for word in part.argv]
