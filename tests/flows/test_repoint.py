@@ -28,7 +28,7 @@ VARIABLE = "DATABASE_URL"
 
 @pytest.fixture(scope="module")
 def repointed(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Staging under another name, whose restores change a variable. Its platform is as before afterwards."""
+    """Staging under another name, whose restores change a variable. Its platform and databases are as before afterwards."""
     shared_stack.mend()
     content = yaml.safe_load(STAGING.read_text())
     content["environment"] = REPOINTED
@@ -41,6 +41,7 @@ def repointed(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFacto
     yield shared_stack
     staging.set_variables(variables)
     assert shared_stack.run_procedure("deploy", "shop-staging", version="v1.1.0")["ending"] == "Done"
+    ShopDatabase(shared_stack).drop_others()
 
 
 def platform_of(stack: RunningStack, folder: Path) -> SandboxPlatform:
