@@ -10,7 +10,7 @@ BENCHMARKS = {
     "migration": "a migration with rehearsal and backup beside the bare command, and what visitors notice (3 minutes)",
     "drills": "a recovery drill of a gigabyte beside the runbook's commands, phase by phase (6 minutes)",
     "recovery": "how long a run that was killed stays unrecovered (4 minutes)",
-    "rotation": "what 50 visitors a second notice of each kind of secret that is rotated (3 minutes)",
+    "rotation": "what 50 visitors a second notice of each kind of secret that is rotated (2 minutes)",
     "rollback": "how long a bad release keeps its traffic, on a real stack (8 minutes)",
 }
 
