@@ -28,7 +28,7 @@ VARIABLE = "DATABASE_URL"
 
 @pytest.fixture(scope="module")
 def repointed(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Staging under another name, whose restores change a variable. Its platform and databases are as before afterwards."""
+    """Staging under another name, whose restores change a variable. Afterwards all it has is as before."""
     shared_stack.mend()
     content = yaml.safe_load(STAGING.read_text())
     content["environment"] = REPOINTED

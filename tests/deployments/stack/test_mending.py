@@ -32,6 +32,10 @@ def _is_dead(launched: Launched) -> bool:
     return not is_alive(launched)
 
 
+def _is_let_through(pid: int) -> bool:
+    return not any(word.endswith("gate.py") for word in psutil.Process(pid).cmdline())
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WITHIN
     while not is_so():
@@ -121,6 +125,7 @@ def test_up_ended_in_the_middle(stack: RunningStack, number: signal.Signals, cod
     kill(stack, "server")
     with stack.begin("up") as up:
         wait_until(lambda: stack.pids()["server"] != killed)
+        wait_until(lambda: _is_let_through(stack.pids()["server"]))  # before that it ends with `up`
         up.send_signal(number)
         output, _ = up.communicate(timeout=WITHIN)
     assert up.returncode == code
