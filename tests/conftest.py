@@ -9,6 +9,7 @@ from blocks.postgres.programs import find_programs_for
 from deployments.stack.state import write_private
 from tests.deployments.shop.processes import Postgres, running_postgres
 from tests.flows.environments import write_environments
+from tests.flows.mounted import Mounted, mounted_beside
 from tests.flows.people import People
 from tests.flows.production import Production
 from tests.flows.records import Records
@@ -88,6 +89,13 @@ def rotated(production: Production, environments: Path) -> Rotated:
     rotated = Rotated(production, environments / "shop.env")
     rotated.reset()
     return rotated
+
+
+@pytest.fixture
+def mounted(production: Production, environments: Path) -> Iterator[Mounted]:
+    """Production, with secrets of every kind but that of the database."""
+    with mounted_beside(production, environments) as mounted:
+        yield mounted
 
 
 @pytest.fixture

@@ -2,10 +2,15 @@
 
     python -m tests.benchmarks rotation
 
-The sample service in production, whose secrets are rotated one after the other, and then all at once.
+The sample service in production: each kind of secret is rotated alone, and then four at once. Beside the visitors somebody
+asks for its detailed health, which needs the database and Redis.
 """
 
+import secrets as random_values
 import time
+from collections import Counter
+from contextlib import ExitStack
+from itertools import chain
 from statistics import median, quantiles
 from typing import NamedTuple
 
@@ -13,55 +18,78 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.shop.visits import Visit, failures_without_fault, read_visits
+from deployments.stack.state import write_private
 from tests.benchmarks.stack import own_stack
 from tests.benchmarks.visiting import visitors
+from tests.flows.environments import write_environments
+from tests.flows.mounted import ENVIRONMENT as EVERY_KIND
+from tests.flows.mounted import Mounted, mounted_beside
+from tests.flows.production import Production
 from tests.running_stack import RunningStack
 
-ENVIRONMENT = "shop-production"
+PRODUCTION = "shop-production"
 VISITS_A_SECOND, OF_THE_STACK = 50, 20
 ROUNDS = 3
 TURNS = {
-    "nothing goes on": None,
-    "`postgres-role`": "database",
-    "`signing-key`": "session",
-    "`encryption-key`, made known": "data",
-    "`encryption-key`, used from then on": "data",
-    "all three": "",
+    "nothing goes on": ("", ""),
+    "`postgres-role`": (PRODUCTION, "database"),
+    "`redis-acl`": (EVERY_KIND, "cache"),
+    "`generated`": (EVERY_KIND, "job"),
+    "`provided`": (EVERY_KIND, "webhook"),
+    "`signing-key`": (EVERY_KIND, "session"),
+    "`encryption-key`, made known": (EVERY_KIND, "data"),
+    "`encryption-key`, used from then on": (EVERY_KIND, "data"),
+    "four of them at once": (EVERY_KIND, "cache, job, webhook, session"),
 }
-"""What is told → names of secrets, by commas; empty: all of them."""
+"""What is told → the environment, and names of secrets by commas. A key that encrypts takes two turns."""
 CALM_SECONDS = 10
 
 
 class Turn(NamedTuple):
     seconds: float
     visits: list[Visit]
+    health: list[int]
+    """Statuses."""
 
 
 def main() -> None:
     turns: dict[str, list[Turn]] = {}
-    with own_stack() as stack:
+    with ExitStack() as parts:
+        stack = parts.enter_context(own_stack())
+        mounted = parts.enter_context(mounted_beside(prepare_production(stack), stack.folder.parent))
         log, password = stack.folder.parent / "more-visitors.jsonl", stack.layout.credentials.production.demo_password
         with visitors(stack.layout.front_url("production"), log, VISITS_A_SECOND - OF_THE_STACK, password):
             for _ in range(ROUNDS):
-                for name, secrets in TURNS.items():
+                for name, (environment, secrets) in TURNS.items():
+                    mounted.give_webhook(random_values.token_urlsafe())
                     at, began = time.time(), time.monotonic()
-                    rotate(stack, secrets)
+                    with mounted.health_meanwhile() as health:
+                        rotate(mounted, environment, secrets)
                     seconds = time.monotonic() - began
                     visits = [visit for one in (log, stack.layout.visits) for visit in read_visits(one, at)]
-                    turns.setdefault(name, []).append(Turn(seconds, visits))
+                    turns.setdefault(name, []).append(Turn(seconds, visits, health))
     show(turns)
 
 
-def rotate(stack: RunningStack, secrets: str | None) -> None:
-    if secrets is None:
-        time.sleep(CALM_SECONDS)
+def prepare_production(stack: RunningStack) -> Production:
+    folder = stack.folder.parent
+    token = folder / "token"
+    write_private(token, stack.layout.credentials.production.sandbox_token)
+    (file,) = [path for path in write_environments(folder) if path.stem == EVERY_KIND]
+    stack.run("apply", str(file))
+    return Production(stack, token)
+
+
+def rotate(mounted: Mounted, environment: str, secrets: str) -> None:
+    if environment:
+        mounted.production.stack.run("run", "rotate-secrets", environment, "-p", f"secrets={secrets}", "--wait")
     else:
-        stack.run("run", "rotate-secrets", ENVIRONMENT, "-p", f"secrets={secrets}", "--wait")
+        time.sleep(CALM_SECONDS)
 
 
 def show(turns: dict[str, list[Turn]]) -> None:
     table = Table(title=f"Rotations under {VISITS_A_SECOND} visits a second, {ROUNDS} times each, in turns")
-    for column in ("rotated", "seconds, median", "visits in all", "failed", "sessions lost", "p95, ms"):
+    for column in ("rotated", "seconds, median", "visits in all", "failed", "sessions lost", "p95, ms", "health"):
         table.add_column(column)
     for name, runs in turns.items():
         visits = [visit for run in runs for visit in run.visits]
@@ -72,6 +100,7 @@ def show(turns: dict[str, list[Turn]]) -> None:
             str(len(failures_without_fault(visits))),
             str(sum(visit.status == 401 for visit in visits)),
             f"{quantiles((visit.ms for visit in visits), n=20)[-1]:.0f}",
+            " ".join(f"{count} × {status}" for status, count in Counter(chain(*(run.health for run in runs))).items()),
         )
     Console(width=120).print(table)
 

@@ -16,6 +16,7 @@ from tests.drills.moments import Place
 from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.drills.tally import Tally
+from tests.flows.mounted import Mounted
 from tests.flows.production import Production
 from tests.flows.records import Records
 from tests.flows.rotated import Rotated
@@ -51,6 +52,12 @@ def rotation_log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
     """The same, while its secrets are rotated."""
     with running_proxy(shared_stack.layout.control_url("production")) as proxy:
         yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.ENVIRONMENT)
+
+
+@pytest.fixture(scope="module")
+def every_kind_log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
+    with running_proxy(shared_stack.layout.control_url("production")) as proxy:
+        yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.EVERY_KIND)
 
 
 @pytest.fixture
@@ -119,6 +126,9 @@ def practices(
     def rotated() -> tuple[Rotated, PlatformLog]:
         return request.getfixturevalue("rotated"), request.getfixturevalue("rotation_log")
 
+    def mounted() -> tuple[Mounted, PlatformLog]:
+        return request.getfixturevalue("mounted"), request.getfixturevalue("every_kind_log")
+
     def afterwards() -> ExitStack:
         left: ExitStack = request.getfixturevalue("afterwards")
         return left
@@ -141,6 +151,8 @@ def practices(
         "rotate-secrets after a breach": lambda: rotating.rotate_secrets_after_a_breach(*rotated()),
         "rotate-secrets that fails": lambda: rotating.rotate_secrets_that_fails(*rotated(), afterwards()),
         "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
+        "rotate-secrets of every kind": lambda: rotating.rotate_every_kind(*mounted()),
+        "rotate-secrets, previous retired": lambda: rotating.retire_previous(*mounted()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
         "undo-restore": lambda: practice.through(staging_platform, undoing.undo_restore(shop, backup())),
         "undo-restore that would lose writes": lambda: undoing.undo_restore_that_would_lose_writes(shop, backup()),

@@ -1,5 +1,6 @@
 """Rotations of secrets as practices: at the end every sink and consumer has one value that works, and no other does."""
 
+import secrets
 from contextlib import ExitStack
 
 import psycopg
@@ -11,6 +12,8 @@ from tests.blocks.platforms.waiting import eventually
 from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.drills.practices import PLATFORM
+from tests.flows.mounted import CACHE, JOB, SESSION, UPLOADED, WEBHOOK, Mounted
+from tests.flows.mounted import ENVIRONMENT as EVERY_KIND
 from tests.flows.production import GOOD
 from tests.flows.records import Records
 from tests.flows.rotated import ENVIRONMENT, NIGHT_SHIFT, VARIABLE, Rotated
@@ -83,6 +86,72 @@ def roll_back_rotation(rotated: Rotated, log: PlatformLog, records: Records, aft
     name, variables = "roll-back-rotation", {PLATFORM: log.proxy.endpoint}
     return Practice(
         name, name, ENVIRONMENT, {}, prepare, look, is_done, "Done", None, variables, {"platform": log.proxy}
+    )
+
+
+def rotate_every_kind(mounted: Mounted, log: PlatformLog) -> Practice:
+    """All but the database's. Who was logged in before it stays so, and what was uploaded is readable."""
+    production = mounted.production
+    before: dict[str, str] = {}
+    session: dict[str, str] = {}
+    upload: list[str] = []
+
+    def prepare() -> object:
+        production.reset()
+        before.update(mounted.agreed_values())
+        session.update(mounted.log_in())
+        upload[:] = [mounted.upload()]
+        mounted.give_webhook(secrets.token_urlsafe())
+        log.begin(production.traffic())
+        return look()
+
+    def look() -> object:
+        eventually(lambda: production.answering_version() == GOOD)
+        assert (mounted.status(session), mounted.read(*upload)) == (200, UPLOADED)
+        return mounted.agreed_values(), production.traffic(), production.running()
+
+    def is_done() -> bool:
+        now = mounted.agreed_values()
+        assert (mounted.status(session), mounted.read(*upload)) == (200, UPLOADED)
+        signs = now[SESSION].split(",")
+        both_verify = signs[1:] == before[SESSION].split(",") and signs[0] not in signs[1:]
+        return both_verify and all(now[name] != before[name] for name in (WEBHOOK, JOB, CACHE))
+
+    variables = {PLATFORM: log.proxy.endpoint}
+    return Practice(
+        "rotate-secrets of every kind",
+        "rotate-secrets",
+        EVERY_KIND,
+        {"secrets": "session, webhook, job, data, cache"},
+        prepare,
+        look,
+        is_done,
+        "Done",
+        log,
+        variables,
+        {"platform": log.proxy},
+    )
+
+
+def retire_previous(mounted: Mounted, log: PlatformLog) -> Practice:
+    """The key that signed before is accepted no more."""
+    practice, before = rotate_every_kind(mounted, log), [""]
+
+    def prepare() -> object:
+        if "," not in mounted.agreed_values()[SESSION]:
+            rotated = mounted.rotate("session")
+            assert rotated["ending"] == "Done", rotated["message"]
+        before[:] = [mounted.agreed_values()[SESSION]]
+        return practice.prepare()
+
+    def is_done() -> bool:
+        return mounted.agreed_values()[SESSION] == before[0].split(",")[0]
+
+    return practice._replace(
+        name="rotate-secrets, previous retired",
+        parameters={"secrets": "session", "retire_previous": True},
+        prepare=prepare,
+        is_done=is_done,
     )
 
 

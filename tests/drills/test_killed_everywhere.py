@@ -18,6 +18,7 @@ PROCEDURES = {
     **dict.fromkeys(("undo-restore-table", "prune-backups"), 2),
     **dict.fromkeys(("undo-restore", "undo-restore that would lose writes"), 1),
     **dict.fromkeys(("rotate-secrets", "rotate-secrets after a breach", "roll-back-rotation"), 1),
+    **dict.fromkeys(("rotate-secrets of every kind", "rotate-secrets, previous retired"), 1),
     **dict.fromkeys(("import-dump", "dr-drill, recovery-test"), 1),
 }
 """With how many moments of each the tests try."""

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from deployments.apply import ROOT
+from tests.flows.mounted import CACHE, CACHE_USERS, ROTATE_CACHE
 
 PRODUCTION = ROOT / "deployments" / "environments" / "shop-production.yaml"
 
@@ -94,7 +95,7 @@ def _differences(folder: Path) -> dict[str, Parts]:
 
 
 def _every_kind(folder: Path) -> Parts:
-    """Of those that only the service checks. The mounted directory is where the smoke test reads the webhook's, too."""
+    """All but the database's. The mounted directory is where the smoke test reads the webhook's, too."""
     mounted = [{"type": "platform"}, {"type": "directory", "path": f"{folder}/mounted"}]
     return {
         "session": {**EVERY_SECRET["session"], "token_hours": 0.0001},
@@ -106,6 +107,13 @@ def _every_kind(folder: Path) -> Parts:
             "value": f"file:{folder}/new-webhook-secret",
             "report": {"path": "/health/detailed", "member": "secrets.webhook"},
             "sinks": mounted,
+        },
+        "cache": {
+            "type": "redis-acl",
+            "variable": CACHE,
+            "users": list(CACHE_USERS),
+            "rotate_url": f"file:{folder}/{ROTATE_CACHE}",
+            "sinks": [{"type": "platform"}],
         },
         "job": {
             "type": "generated",

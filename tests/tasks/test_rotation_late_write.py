@@ -1,6 +1,9 @@
 """A sink carries out a write that was given up, after everything was put back."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,7 @@ from tasks.traffic import TrafficBefore
 from tests.blocks.ledger.approvals_key import VARIABLE, new_key
 from tests.blocks.platforms.conftest import builds, daemon, repository, token
 from tests.blocks.platforms.daemon import Daemon
+from tests.blocks.sinks.vault import ROOT_TOKEN, running_vault
 from tests.blocks.stores.faults import Fault, FaultProxy, running_proxy
 
 __all__ = ["builds", "daemon", "repository", "token"]
@@ -35,16 +39,27 @@ def proxy(daemon: Daemon) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def rotating(run: Run, daemon: Daemon, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotating]:
+def approvals_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, new_key())
+
+
+@pytest.fixture
+def rotating(run: Run, daemon: Daemon, proxy: FaultProxy, approvals_key: None) -> Iterator[Rotating]:
+    platform = SandboxPlatform(url=proxy.endpoint, token=daemon.platform.token, timeout=0.5)
+    with rotation(run, platform, {"type": "platform"}) as rotating:
+        yield rotating
+
+
+@contextmanager
+def rotation(run: Run, platform: SandboxPlatform, sink: dict[str, Any]) -> Iterator[Rotating]:
     secret = {"type": "postgres-role", "variable": "URL", "roles": ["a", "b"], "rotate_url": "${X}"}
     environment = Environment(
         environment="shop",
-        platform=SandboxPlatform(url=proxy.endpoint, token=daemon.platform.token, timeout=0.5),
+        platform=platform,
         service=Service(url="http://127.0.0.1:1"),
         metrics=PrometheusEndpoint(),
         source=GitRepository(folder="unused"),
-        secrets=Rotation.model_validate({"rotated": {"database": {**secret, "sinks": [{"type": "platform"}]}}}),
+        secrets=Rotation.model_validate({"rotated": {"database": {**secret, "sinks": [sink]}}}),
     )
     with locked(environment):
         traffic = TrafficBefore(run_id=run.id, version="", split={}, known=[])
@@ -76,3 +91,27 @@ def test_only_what_nobody_answered_is_waited_for(rotating: Rotating, proxy: Faul
         supply_sinks.fn(rotating)
     ((sent, ago),) = read_unanswered(current_run().connection, rotating.run_id, SUPPLY)
     assert (sent["secret"], ago >= 0) == ("database", True)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("patience", [10, 100])
+def test_a_vault_that_does_it_after_a_minute(
+    run: Run, daemon: Daemon, approvals_key: None, tmp_path: Path, patience: float
+) -> None:
+    """Whoever waits that long is told; whoever gave up took it back, and takes it back once more."""
+    (tmp_path / "token").write_text(ROOT_TOKEN)
+    with running_vault(tmp_path) as vault, running_proxy(vault.address) as proxy:
+        vault.put("shop", **OLD)
+        sink = {"type": "vault-kv", "address": proxy.endpoint, "token": f"file:{tmp_path}/token", "path": "shop"}
+        proxy.faults.append(Fault("late", "POST", seconds=60))
+        with rotation(run, daemon.platform, {**sink, "timeout": patience}) as rotating:
+            if patience > 60:
+                supply_sinks.fn(rotating)
+                assert vault.get("shop")["data"] == NEW
+                return
+            with pytest.raises(Unreachable):
+                supply_sinks.fn(rotating)
+            outwait_late_writes.fn(rotating)
+        assert vault.get("shop")["data"] == OLD
+        assert vault.get("shop")["metadata"]["version"] == 3, "it came late, and was taken back"

@@ -28,6 +28,8 @@ class Fault:
     times: int = 1
     after_bytes: int = 0
     """Of the answer's content that still arrive before it is truncated."""
+    seconds: float = 1
+    """How late a late one is passed on."""
 
     def takes(self, method: str, path: str) -> bool:
         return self.times > 0 and method == self.method and self.text in path
@@ -57,7 +59,7 @@ class FaultProxy:
     released: threading.Event = field(default_factory=threading.Event)
     delete_asked: threading.Event = field(default_factory=threading.Event)
     late_in_vain: bool = False
-    """Whether a late request, which waits a second for a deletion to be asked for, saw none."""
+    """Whether a late request, which waits for a deletion to be asked for, saw none."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_fault(self, method: str, path: str) -> Fault | None:
@@ -112,8 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         content = self.rfile.read(length)
-        if kind == "late":
-            self.proxy.late_in_vain = not self.proxy.delete_asked.wait(1)
+        if fault and kind == "late":
+            self.proxy.late_in_vain = not self.proxy.delete_asked.wait(fault.seconds)
         if kind == "hang":
             self.proxy.released.wait(60)
             self._hang_up()
