@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks rotation
 
-The sample service in production: each kind of secret is rotated alone, and then four at once. Beside the visitors somebody
-asks for its detailed health, which needs the database and Redis.
+The sample service in production: each kind of secret is rotated alone, and then four at once. Beside the visitors
+somebody asks for its detailed health, which needs the database and Redis.
 """
 
 import secrets as random_values
