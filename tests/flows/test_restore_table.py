@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -79,6 +80,14 @@ def kill_flow(shop: ShopDatabase) -> None:
     process = flow_process(shop.stack)
     assert process
     os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def nobody_makes_a_schema(shop: ShopDatabase) -> Iterator[None]:
+    """Whoever tries to waits."""
+    with shop.connect() as connection, connection.transaction():
+        connection.execute("LOCK TABLE pg_namespace IN SHARE MODE")
+        yield
 
 
 def test_beside_touches_nothing_live_and_names_what_differs(shop: ShopDatabase, backup: str, records: Records) -> None:
@@ -160,9 +169,10 @@ def test_what_is_not_there_is_refused(shop: ShopDatabase, backup: str, parameter
 
 def test_killed_while_it_restores_beside_nothing_stays(shop: ShopDatabase, backup: str, records: Records) -> None:
     before = shop.rows()
-    run_id = begin(shop, records, backup, "replace")
-    eventually(lambda: "restore tables beside" in records.effects(run_id), RUN_SECONDS)
-    kill_flow(shop)
+    with nobody_makes_a_schema(shop):
+        run_id = begin(shop, records, backup, "replace")
+        eventually(lambda: "restore tables beside" in records.effects(run_id), RUN_SECONDS)
+        kill_flow(shop)
 
     run = records.wait_for_ending(run_id)
 
