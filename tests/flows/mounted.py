@@ -21,7 +21,7 @@ from tests.flows.production import GOOD, Production
 
 ENVIRONMENT = "shop-every-kind"
 SESSION, DATA, NEXT_DATA = "SHOP_SESSION_SECRET", "SHOP_DATA_KEYS", "SHOP_DATA_KEY_NEXT"
-WEBHOOK, JOB, CACHE = "SHOP_WEBHOOK_SECRET", "JOB_TOKEN", "REDIS_URL"
+WEBHOOK, JOB, CACHE, DATABASE = "SHOP_WEBHOOK_SECRET", "JOB_TOKEN", "REDIS_URL", "DATABASE_URL"
 ROTATE_CACHE = "rotate-redis-url"
 CACHE_USERS = ("shop_a", "shop_b")
 UPLOADED = b"of a visitor"
@@ -122,7 +122,7 @@ class Mounted:
 
 @contextmanager
 def mounted_beside(production: Production, folder: Path) -> Iterator[Mounted]:
-    """Afterwards the service has its first variables again, but for the keys that its data is encrypted with."""
+    """Afterwards the service has its first variables again, but those without which it could not read its data."""
     with running_cache(folder) as (url, cache):
         mounted = Mounted(production, folder / "mounted", folder / "new-webhook-secret", cache)
         platform, first = production.platform, production.platform.read_variables()
@@ -134,7 +134,8 @@ def mounted_beside(production: Production, folder: Path) -> Iterator[Mounted]:
             production.run_alone(production.start(GOOD).id)
             yield mounted
         finally:
-            platform.set_variables({**first, DATA: platform.read_variables()[DATA]})
+            now = platform.read_variables()
+            platform.set_variables({**first, **{name: now[name] for name in (DATA, DATABASE)}})
             production.run_alone(production.start(GOOD).id)
 
 
