@@ -54,7 +54,7 @@ def read_unanswered(connection: Connection, run_id: str, name: str) -> list[tupl
     nothing: Row = {"event": "", "error": ""}
     return [
         (dict(row["detail"]), float(str(row["ago"])))  # type: ignore[call-overload]
-        for row, outcome in zip(rows, [*rows[1:], nothing], strict=True)
+        for row, outcome in zip(rows, [*rows, nothing][1:], strict=True)
         if row["event"] == "effect intended" and not _is_answer(outcome)
     ]
 

@@ -83,6 +83,7 @@ def test_it_is_put_back_once_more(rotating: Rotating, proxy: FaultProxy, daemon:
 
 
 def test_only_what_nobody_answered_is_waited_for(rotating: Rotating, proxy: FaultProxy) -> None:
+    outwait_late_writes.fn(rotating)  # nothing was sent
     supply_sinks.fn(rotating)
     assert read_unanswered(current_run().connection, rotating.run_id, SUPPLY) == []
     proxy.faults.append(Fault("lose answer", "PUT"))
