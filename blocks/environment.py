@@ -22,6 +22,7 @@ from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.part import Part
+from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.rotation import Rotation
@@ -43,7 +44,7 @@ class Environment(Part):
     _description = "Everything that a procedure acts upon, under one name. Written by `backstop apply`."
 
     environment: str = Field(pattern=rf"^{NAME.pattern}$", max_length=60, description="Its name.")
-    platform: SandboxPlatform = Field(description="What runs the releases.")
+    platform: SandboxPlatform | DockerPlatform = Field(description="What runs the releases.")
     service: Service = Field(description="Where the service answers.")
     metrics: PrometheusEndpoint = Field(description="Where the numbers come from.")
     source: GitRepository = Field(description="Where releases come from.")

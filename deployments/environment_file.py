@@ -22,6 +22,7 @@ from blocks.migrations.prisma import PrismaMigrations
 from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
+from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
 from blocks.rotation import Rotation
@@ -33,7 +34,7 @@ from blocks.trial import Trial
 from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
-    "platform": {"sandbox": SandboxPlatform},
+    "platform": {"sandbox": SandboxPlatform, "docker": DockerPlatform},
     "service": {"": Service},
     "metrics": {"prometheus-endpoint": PrometheusEndpoint},
     "source": {"git": GitRepository},

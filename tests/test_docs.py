@@ -20,6 +20,7 @@ from blocks.backups import Assertion
 from blocks.database import Instance
 from blocks.drills import Objective
 from blocks.freeze import Freeze
+from blocks.platforms.caddy import CaddyRoute
 from blocks.secrets.encryption_key import EncryptionKey
 from blocks.secrets.generated import Generated
 from blocks.secrets.held import Report
@@ -38,6 +39,7 @@ from deployments.environment_file import PARTS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 INNER = {
+    "A Caddy route": CaddyRoute,
     "A smoke step": SmokeStep,
     "A signature": Signature,
     "A freeze": Freeze,

@@ -1,7 +1,7 @@
 """The web service that the contract deploys: the standard library only.
 
 / its version · /health · /hold answers after /let-go was called · /held how many came there
-/variable/NAME · /replica its pid · /headers what arrived, and at which target · /die · POST /echo
+/variable/NAME · /replica its own mark · /headers what arrived, and at which target · /die · POST /echo
 """
 
 import json
@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["held"]:
                 self._answer(str(len(held)))
             case ["replica"]:
-                self._answer(str(os.getpid()))
+                self._answer(REPLICA)
             case ["variable", name]:
                 self._answer(os.environ.get(name, ""))
             case ["headers"]:
@@ -79,6 +79,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+REPLICA = os.urandom(4).hex()
 VERSION = Path("VERSION").read_text().strip()
 
 if __name__ == "__main__":

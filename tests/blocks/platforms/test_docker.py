@@ -1,0 +1,68 @@
+"""The Docker platform keeps the contract, on a real engine and behind a real Caddy."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.docker import DockerPlatform
+from tests.blocks.platforms.builds import Build
+from tests.blocks.platforms.contract import PlatformContract, Subject
+from tests.blocks.platforms.engine import (
+    REPOSITORY,
+    ROUTE,
+    import_stubs,
+    remove_containers,
+    require_engine,
+    running_caddy,
+    running_engine,
+)
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, builds: list[Build]) -> Iterator[str]:
+    require_engine()
+    folder = tmp_path_factory.mktemp("engine")
+    with running_engine(folder) as address:
+        import_stubs(address, builds, folder)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    require_engine()
+    with running_caddy(tmp_path_factory.mktemp("caddy")) as addresses:
+        yield addresses
+
+
+@pytest.fixture
+def subject(engine: str, caddy: tuple[str, str], builds: list[Build]) -> Iterator[Subject]:
+    admin, site = caddy
+    platform = DockerPlatform(
+        service="stub",
+        image=REPOSITORY,
+        pull=False,
+        engine=engine,
+        network="host",
+        grace_seconds=5,
+        caddy=CaddyRoute(url=admin, route=ROUTE),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        nobody = CaddyRoute(url=f"http://127.0.0.1:{port}", route=ROUTE)
+        silent = platform.model_copy(update={"engine": f"tcp://127.0.0.1:{port}", "caddy": nobody, "timeout": 0.3})
+        good, better, broken = builds
+        yield Subject(platform, site, good, better, broken, silent)
+    platform.set_maintenance("")
+    platform.set_variables({})
+    platform.shift_traffic({})
+    remove_containers(engine)
+
+
+class TestContract(PlatformContract):
+    @pytest.fixture
+    def subject(self, subject: Subject) -> Subject:
+        return subject
