@@ -41,8 +41,9 @@ CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refus
 def shared_migrations(
     shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Migrations, Runner]]:
-    """The environment is applied, and there is a proven backup of it."""
+    """The environment is applied, and there is a proven backup of it, without what other tests left."""
     shared_stack.mend()
+    ShopDatabase(shared_stack).ask("DELETE FROM tasks")
     folder = tmp_path_factory.mktemp("migrations")
     migrations = clone_for(shared_stack, folder)
     shared_stack.run("apply", str(write_environment(folder, migrations)))
