@@ -5,9 +5,10 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import uuid4
 
@@ -252,17 +253,13 @@ class DockerPlatform(Platform):
         containers = read_containers(engine, service=self.service, release=release_id)
         return [one for one in containers if not one.has_ended]
 
-    def _shares(
-        self, engine: "APIClient", split: Split, without: frozenset[str] | set[str] = frozenset()
-    ) -> dict[str, int]:
+    def _shares(self, engine: "APIClient", split: Split, without: Set[str] = frozenset()) -> dict[str, int]:
         """Address → share: each release's percent, divided evenly among its containers."""
         addresses = {
             release: [one.address for one in self._active(engine, release) if one.id not in without and not one.leaves]
             for release in split
         }
-        common = 1
-        for found in addresses.values():
-            common *= len(found)
+        common = prod(map(len, addresses.values()))
         return {
             address: split[release] * common // len(found) for release, found in addresses.items() for address in found
         }

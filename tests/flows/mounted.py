@@ -55,9 +55,8 @@ class Mounted:
     def agreed_values(self) -> dict[str, str]:
         """What every sink holds and the service uses."""
         values = self.platform.read_variables()
-        assert {name: (self.folder / name).read_text() for name in (WEBHOOK, JOB)} == {
-            name: values[name] for name in (WEBHOOK, JOB)
-        }
+        for name in (WEBHOOK, JOB):
+            assert (self.folder / name).read_text() == values[name], name
         eventually(lambda: self._users_on() == self._users_there() == {urlsplit(values[CACHE]).username})
         data = [*values[DATA].split(","), *filter(None, [values.get(NEXT_DATA)])]
         used = {"session": values[SESSION].split(","), "webhook": [values[WEBHOOK]], "data": data}
