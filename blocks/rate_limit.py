@@ -15,17 +15,6 @@ LEAST_SECONDS = 0.5
 """Between two calls, also where a vendor says 0, or a date that is over by our clock."""
 
 
-def ask_when_allowed(ask: Callable[[], httpx.Response], longest: float = LONGEST_SECONDS) -> httpx.Response:
-    """The answer to a call that was carried out, or the last 429: it names no time, or one too far off."""
-    deadline = time.monotonic() + longest
-    while True:
-        answer = ask()
-        seconds = read_retry_after(answer)
-        if seconds is None or time.monotonic() + seconds > deadline:
-            return answer
-        time.sleep(max(seconds, LEAST_SECONDS))
-
-
 def read_retry_after(answer: httpx.Response) -> float | None:
     """Seconds until the call may be repeated; None where it was not put off, or nobody says for how long."""
     if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
@@ -37,3 +26,18 @@ def read_retry_after(answer: httpx.Response) -> float | None:
         return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def ask_when_allowed(
+    ask: Callable[[], httpx.Response],
+    longest: float = LONGEST_SECONDS,
+    read_wait: Callable[[httpx.Response], float | None] = read_retry_after,
+) -> httpx.Response:
+    """The answer to a call that was carried out, or the last one that put it off: for no said time, or too long."""
+    deadline = time.monotonic() + longest
+    while True:
+        answer = ask()
+        seconds = read_wait(answer)
+        if seconds is None or time.monotonic() + seconds > deadline:
+            return answer
+        time.sleep(max(seconds, LEAST_SECONDS))

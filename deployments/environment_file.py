@@ -24,6 +24,7 @@ from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.sandbox import SandboxPlatform
+from blocks.platforms.vercel import VercelPlatform
 from blocks.rollout import Rollout
 from blocks.rotation import Rotation
 from blocks.service import Service
@@ -34,7 +35,7 @@ from blocks.trial import Trial
 from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
-    "platform": {"sandbox": SandboxPlatform, "docker": DockerPlatform},
+    "platform": {"sandbox": SandboxPlatform, "docker": DockerPlatform, "vercel": VercelPlatform},
     "service": {"": Service},
     "metrics": {"prometheus-endpoint": PrometheusEndpoint},
     "source": {"git": GitRepository},

@@ -77,13 +77,24 @@ def plan_deploy(
         step_seconds=rollout.step_seconds,
         window_seconds=rollout.hotfix_window_seconds if hotfix else rollout.window_seconds,
         deployer=rollout.deployer,
-        notes=[] if weighted else ["No gradual shift here: 0 → 100 %."],
+        notes=_notes(platform, weighted),
         migration=migration,
         prerequisites=[
             *check_prerequisites(environment, version, found, main.version if main else None, hotfix),
             *(migration.prerequisites if migration else []),
         ],
     )
+
+
+def _notes(platform: Platform, weighted: bool) -> list[str]:
+    """What the platform cannot do, and what that means here."""
+    notes = {
+        "No gradual shift here: 0 → 100 %.": weighted,
+        "Nothing is stopped here: what loses its traffic stays, until the platform removes it.": (
+            Capability.STOP in platform.capabilities
+        ),
+    }
+    return [note for note, able in notes.items() if not able]
 
 
 def read_traffic_before(platform: Platform, version: str) -> TrafficBefore:

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError, NotMeasurable, ReleaseIsBad, SomebodyElseChangedIt, Unreachable
-from blocks.platforms.interface import Platform, Release
+from blocks.platforms.interface import Capability, Platform, Release
 from blocks.reference import resolve
 from blocks.sources.git_repository import GitRepository
 from tasks.effect import effect
@@ -80,7 +80,7 @@ def wait_for_release(platform: Platform, release_id: str, seconds: float) -> Rel
                 raise ReleaseIsBad(f"Release {release.version} did not start: {release.detail or release.state}.")
             if time.monotonic() >= deadline:
                 raise ReleaseIsBad(f"Release {release.version} was not healthy within {seconds:g} s of its start.")
-        time.sleep(0.1)
+        time.sleep(platform.look_seconds)
 
 
 @task(name="Follow release", cache_policy=NO_CACHE)
@@ -95,7 +95,7 @@ def follow_release(environment: Environment, version: str, seconds: float) -> Re
         for release in environment.platform.read_releases():
             if release.version == version and split == {release.id: 100} and _answers(environment, version):
                 return release
-        time.sleep(0.5)
+        time.sleep(max(environment.platform.look_seconds, 0.5))
     raise NotMeasurable(f"{seconds:g} s after the tag was pushed, {version} does not have the traffic.")
 
 
@@ -121,6 +121,9 @@ def start_stopped_release(platform: Platform, release: Release) -> None:
     retry_condition_fn=is_passing,
 )
 def stop_release(platform: Platform, release_id: str) -> None:
+    """Where the platform cannot, it keeps what has no traffic, and removes it when it pleases."""
+    if Capability.STOP not in platform.capabilities:
+        return
     with effect("stop release", release=release_id):
         platform.stop_release(release_id)
 

@@ -63,6 +63,9 @@ class DockerPlatform(Platform):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
 
+    vendor: Literal["docker"] = Field(
+        "docker", description="Whose platform it is: a saved block is read again as what it was."
+    )
     service: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Its containers' label, and what their names begin with."
     )

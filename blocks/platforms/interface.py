@@ -57,6 +57,8 @@ class Platform(Part):
     capabilities: ClassVar[frozenset[Capability]]
     late_seconds: ClassVar[float] = 75
     """How long after it was sent a change that nobody answered may still take effect."""
+    look_seconds: ClassVar[float] = 0.1
+    """Between two looks while something is waited for: as often as the vendor's limits allow."""
 
     @abstractmethod
     def read_releases(self) -> list[Release]:

@@ -10,11 +10,17 @@ from typing import Any, get_args, get_origin
 import pytest
 from _pytest.mark import ParameterSet
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 import blocks
+from blocks.environment import Environment
 from blocks.part import Part
+from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.docker import DockerPlatform
+from blocks.platforms.interface import Platform
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.platforms.vercel import VercelPlatform
 
 SECRET = re.compile(r"password|secret|token|key|channels|credential", re.IGNORECASE)
 ADDRESS = re.compile(r"url|address", re.IGNORECASE)
@@ -108,3 +114,20 @@ def takes(name: str, field: FieldInfo, text: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+PLATFORMS = [
+    SandboxPlatform(url="http://127.0.0.1:1", token=REFERENCE),
+    DockerPlatform(service="shop", image="shop", caddy=CaddyRoute(route="shop")),
+    VercelPlatform(project="shop", repository="example/shop", token=REFERENCE, url="http://127.0.0.1:1"),
+]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: type(platform).__name__)
+def test_a_saved_platform_is_read_again_as_what_it_was(platform: Platform) -> None:
+    """Prefect saves a block that is a part of another one without the name of its type."""
+    saved = platform.model_dump(mode="json")
+    del saved["block_type_slug"]
+    read = TypeAdapter(Environment.model_fields["platform"].annotation).validate_python(saved)
+    assert type(read) is type(platform)
+    assert read == platform

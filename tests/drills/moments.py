@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from tests.blocks.stores.faults import Request, Watcher
 
 Side = Literal["before", "after"]
-Place = Literal["ledger", "platform", "store", "program"]
-"""A write that becomes durable in the ledger; a request that changes something at the platform or in the store; the
-start of a program."""
+Place = Literal["ledger", "platform", "proxy", "store", "program"]
+"""A write that becomes durable in the ledger; a request that changes something at the platform, at the proxy before its
+releases or in the store; the start of a program."""
 READING = ("GET", "HEAD")
 
 

@@ -6,7 +6,7 @@ not know of when it arrived.
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -38,6 +38,21 @@ class Change(NamedTuple):
     """It arrived between the intent and the outcome of an effect of the run that held the environment."""
 
 
+def is_intended(ledger: str, environment: str) -> bool:
+    """Whether the run that holds the environment has an effect under way."""
+    with closing(connect("drill", ledger)) as connection:
+        last = connection.execute(_LAST_EFFECT, [environment]).fetchone()
+    return last is not None and last["event"] == "effect intended"
+
+
+def check_splits(splits: Sequence[Mapping[str, int]], is_done: bool, told: str) -> None:
+    """From the one before: each was kept, or taken back exactly once."""
+    assert all(now != then for then, now in pairwise(splits)), f"traffic given twice; {told}"
+    undone = 0 if is_done or len(splits) == 1 else 1
+    assert splits.count(splits[0]) == 1 + undone, f"not {undone} times taken back; {told}"
+    assert is_done or splits[-1] == splits[0], f"changed after it was taken back; {told}"
+
+
 class PlatformLog:
     def __init__(self, proxy: FaultProxy, ledger: str, environment: str) -> None:
         self.proxy = proxy
@@ -57,10 +72,7 @@ class PlatformLog:
         splits = [self._before, *(change.asked["split"] for change in self.changes if change.path == "/traffic")]
         told = f"the platform's log: {self.changes}"
         assert all(change.intended for change in self.changes), f"a change that no effect stands for; {told}"
-        assert all(now != then for then, now in pairwise(splits)), f"traffic given twice; {told}"
-        undone = 0 if is_done or len(splits) == 1 else 1
-        assert splits.count(self._before) == 1 + undone, f"not {undone} times taken back; {told}"
-        assert is_done or splits[-1] == self._before, f"changed after it was taken back; {told}"
+        check_splits(splits, is_done, told)
         assert not self._started_twice(), f"started twice; {told}"
         assert not any(change.in_vain for change in self.changes), f"stopped twice; {told}"
         assert all(change.accepted for change in self.changes), f"refused; {told}"
@@ -84,7 +96,7 @@ class PlatformLog:
             yield
             return
         in_vain = request.path.endswith("/stop") and self._is_stopped(request)
-        intended = self._is_intended()
+        intended = is_intended(self._ledger, self._environment)
         status = yield
         asked = json.loads(request.content or b"{}")
         self.changes.append(Change(request.path, asked, status in _OK, in_vain, intended))
@@ -94,8 +106,3 @@ class PlatformLog:
         authorization = {"Authorization": stop.headers["Authorization"]}
         answer = httpx.get(address, headers=authorization, timeout=_SECONDS, trust_env=False)
         return bool(answer.json()["state"] == "stopped")
-
-    def _is_intended(self) -> bool:
-        with closing(connect("drill", self._ledger)) as connection:
-            last = connection.execute(_LAST_EFFECT, [self._environment]).fetchone()
-        return last is not None and last["event"] == "effect intended"

@@ -12,6 +12,7 @@ from tests.drills.outcome import Survived
 _WHERE = {
     "ledger": "",
     "platform": ", at a request to the platform",
+    "proxy": ", at a request to the proxy",
     "store": ", at a request to the store",
     "program": ", at the start of a program",
 }

@@ -10,11 +10,8 @@ from importlib.metadata import distribution, packages_distributions
 from io import BytesIO
 from pathlib import Path
 
-import yaml
-
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.docker import DockerPlatform
-from blocks.platforms.interface import Release
 from deployments.shop.visits import Visit, failures_without_fault, read_visits
 from tests.benchmarks.visiting import visitors
 from tests.blocks.platforms.engine import (
@@ -27,9 +24,8 @@ from tests.blocks.platforms.engine import (
     running_caddy,
     running_engine,
 )
-from tests.blocks.platforms.waiting import eventually
-from tests.flows.environments import PRODUCTION, QUICK
-from tests.flows.production import START_SECONDS, Production
+from tests.flows.elsewhere import Elsewhere
+from tests.flows.production import Production
 
 ENVIRONMENT, IMAGE = "shop-docked", "shop"
 LATE = "uvicorn.loops.auto, uvicorn.protocols.http.auto, uvicorn.lifespan.on, alembic.command"
@@ -39,23 +35,29 @@ VISITS_A_SECOND = 20
 
 
 @dataclass(frozen=True)
-class Docked:
+class Docked(Elsewhere):
     platform: DockerPlatform
     site: str
-    visits: Path
 
-    def start(self, version: str, commit: str) -> Release:
-        """Running, without traffic."""
-        release = self.platform.start_release(version, commit, "")
-        eventually(lambda: self.read(release.id).state != "starting", START_SECONDS)
-        assert self.read(release.id).state == "running", self.read(release.id).detail
-        return self.read(release.id)
+    @property
+    def visits(self) -> Path:
+        return self.folder / "visits.jsonl"
 
-    def read(self, release: str) -> Release:
-        return next(one for one in self.platform.read_releases() if one.id == release)
+    def apply(self, platform: DockerPlatform) -> None:
+        """The environment, with its platform reached like that."""
+        fields = {"service", "image", "pull", "engine", "network", "grace_seconds", "caddy"}
+        shown = platform.model_dump(mode="json", include=fields)
+        self.apply_environment(ENVIRONMENT, {"type": "docker", **shown}, self.site)
 
-    def running(self) -> set[str]:
-        return {one.id for one in self.platform.read_releases() if one.state in ("starting", "running")}
+    def run_alone(self, version: str) -> None:
+        running = [one for one in self.platform.read_releases() if one.version == version and one.state == "running"]
+        release = running[0] if running else self.start(version)
+        self.platform.shift_traffic({release.id: 100})
+        remove_containers(self.platform.engine, spare=release.id)
+
+    def shares(self) -> dict[str, int]:
+        """Address → share of the requests, as Caddy has them."""
+        return self.platform.caddy.read(self.platform.timeout).shares
 
     def unplanned_failures(self, since: float) -> list[Visit]:
         visits = list(read_visits(self.visits, since))
@@ -66,7 +68,6 @@ class Docked:
 @contextmanager
 def docked_shop(production: Production, versions: list[str], folder: Path) -> Iterator[Docked]:
     """The first of the versions has all traffic, of a steady stream of visitors; the others are images."""
-    stack = production.stack
     with running_engine(folder) as engine, running_caddy(folder) as (admin, site):
         for version in versions:
             _import_shop(engine, production, version, folder)
@@ -74,13 +75,11 @@ def docked_shop(production: Production, versions: list[str], folder: Path) -> It
         platform = DockerPlatform(
             service="shop", image=IMAGE, pull=False, engine=engine, network="host", grace_seconds=10, caddy=caddy
         )
-        docked = Docked(platform, site, folder / "visits.jsonl")
+        docked = Docked(production, platform, folder, site)
         try:
-            stack.run("apply", str(_write_environment(folder, platform, site)))
             platform.set_variables({**production.platform.read_variables(), "PYTHONUNBUFFERED": "1"})
-            first = docked.start(versions[0], production.commit(versions[0]))
-            platform.shift_traffic({first.id: 100})
-            password = stack.layout.credentials.production.demo_password
+            docked.run_alone(versions[0])
+            password = production.stack.layout.credentials.production.demo_password
             with visitors(site, docked.visits, VISITS_A_SECOND, password):
                 yield docked
         finally:
@@ -115,20 +114,3 @@ def _distributions(modules: set[str], libraries: str) -> set[str]:
     found = [distribution(name) for top in tops for name in names.get(top, [])]
     paths = {Path(str(file.locate())) for one in found for file in one.files or [] if ".." not in file.parts}
     return {str(path) for path in paths if path.is_file()}
-
-
-def _write_environment(folder: Path, platform: DockerPlatform, site: str) -> Path:
-    content = yaml.safe_load(PRODUCTION.read_text())
-    del content["approvals"]
-    content["environment"] = ENVIRONMENT
-    fields = {"service", "image", "pull", "engine", "network", "grace_seconds"}
-    content["platform"] = {
-        "type": "docker",
-        **platform.model_dump(mode="json", include=fields),
-        "caddy": platform.caddy.model_dump(mode="json"),
-    }
-    content["service"]["url"] = site
-    content["rollout"] |= QUICK["rollout"]
-    path = folder / f"{ENVIRONMENT}.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path

@@ -55,6 +55,12 @@ class Production:
                 self.platform.stop_release(release.id)
         eventually(lambda: self.running() == {release_id}, START_SECONDS)
 
+    def has_due_dates(self) -> bool:
+        """Whether its schema is the second one."""
+        statement = "SELECT 1 FROM information_schema.columns WHERE table_name = 'tasks' AND column_name = 'due_on'"
+        with self.connect() as connection:
+            return connection.execute(statement).fetchone() is not None
+
     def connect(self) -> psycopg.Connection:
         """To its database, as its owner."""
         url = self.stack.layout.database_url("shop_production")

@@ -66,12 +66,6 @@ def run_git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True, capture_output=True, timeout=60)
 
 
-def has_due_dates(production: Production) -> bool:
-    with production.connect() as connection:
-        statement = "SELECT 1 FROM information_schema.columns WHERE table_name = 'tasks' AND column_name = 'due_on'"
-        return connection.execute(statement).fetchone() is not None
-
-
 def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
     production: Production, runner: Runner, records: Records
 ) -> None:
@@ -79,7 +73,7 @@ def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
 
     assert result["ending"] == "Done", result["message"]
     assert production.answering_version() == WITH_MIGRATION
-    assert has_due_dates(production)
+    assert production.has_due_dates()
     effects = records.effects(result["run"])
     assert effects.index("apply migrations") < effects.index("start release") < effects.index("shift traffic")
     assert records.report(ENVIRONMENT, result["run"])["pending"] == ["0002"]
@@ -90,7 +84,7 @@ def test_the_schema_first_then_the_release_and_both_go_back_by_hand(
     assert gone_back["ending"] == "Done", gone_back["message"]
     back = runner.run("roll-back-migration", ENVIRONMENT)
     assert back["ending"] == "Done", back["message"]
-    assert not has_due_dates(production)
+    assert not production.has_due_dates()
 
 
 def test_a_release_that_fails_its_verification_leaves_neither(
@@ -100,7 +94,7 @@ def test_a_release_that_fails_its_verification_leaves_neither(
     result = runner.run("deploy", ENVIRONMENT, version=BROKEN)
     assert result["ending"] == "Rolled back", result["message"]
     assert "the traffic of shop-bringing, the schema of shop_production" in result["message"]
-    assert not has_due_dates(production)
+    assert not production.has_due_dates()
     assert production.traffic() == before
     records.assert_settled(ENVIRONMENT)
 
@@ -116,6 +110,6 @@ def test_what_visitors_wrote_with_it_stays_and_a_human_is_asked(
     result = runner.result()
     assert result["ending"] == "Needs a human", result["message"]
     assert "would lose public.tasks.due_on: 1 rows" in result["message"]
-    assert has_due_dates(production)
+    assert production.has_due_dates()
     assert production.traffic() == before
     eventually(lambda: production.answering_version() == "v1.0.0")

@@ -69,12 +69,18 @@ CALLS: dict[str, Callable[[Platform], object]] = {
     "start_release": lambda platform: platform.start_release("v1.0.0", "0" * 40, "run"),
     "shift_traffic": lambda platform: platform.shift_traffic({"some-release": 100}),
     "stop_release": lambda platform: platform.stop_release("some-release"),
-    "scale_release": lambda platform: platform.scale_release("some-release", 2),
+    "scale_release": lambda platform: _scale_if_able(platform, 2),
     "read_maintenance": lambda platform: platform.read_maintenance(),
     "set_maintenance": lambda platform: platform.set_maintenance(""),
     "read_variables": lambda platform: platform.read_variables(),
     "set_variables": lambda platform: platform.set_variables({}),
 }
+
+
+def _scale_if_able(platform: Platform, replicas: int) -> None:
+    if Capability.SCALE not in platform.capabilities:
+        pytest.skip("refused without asking anybody")
+    platform.scale_release("some-release", replicas)
 
 
 class PlatformContract:
@@ -315,6 +321,24 @@ class PlatformContract:
         subject.platform.scale_release(release.id, 1)
         eventually(lambda: subject.read(release.id).state == "running")
         assert ask(subject.read(release.id), "/variable/GREETING") == "new"
+
+    # What it cannot do
+
+    def test_what_it_cannot_do_is_refused_and_changes_nothing(self, subject: Subject) -> None:
+        platform, able = subject.platform, subject.platform.capabilities
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        platform.shift_traffic({old.id: 100})
+        calls = {
+            Capability.WEIGHTED_TRAFFIC: lambda: platform.shift_traffic({old.id: 50, new.id: 50}),
+            Capability.SCALE: lambda: platform.scale_release(old.id, 2),
+            Capability.MAINTENANCE: lambda: platform.set_maintenance("some-run"),
+        }
+        for call in (call for capability, call in calls.items() if capability not in able):
+            with pytest.raises(RefusedByPlatform):
+                call()
+        assert platform.read_traffic() == {old.id: 100}
+        assert platform.read_maintenance() == ""
+        assert subject.read(old.id).replicas == 1
 
     # No answer
 

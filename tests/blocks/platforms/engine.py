@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from blocks.platforms.docker import REVISION
+from blocks.platforms.docker_engine import RELEASE
 from tests.blocks.platforms.builds import STUB, Build
 from tests.blocks.platforms.waiting import eventually
 from tests.deployments.shop.processes import free_port
@@ -68,10 +69,12 @@ def running_caddy(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"http://{admin}", f"http://{site}"
 
 
-def remove_containers(address: str) -> None:
+def remove_containers(address: str, spare: str = "") -> None:
+    """But for those of the release that is to be spared."""
     with _engine(address) as engine:
         for container in engine.containers(all=True):
-            engine.remove_container(container["Id"], force=True)
+            if container["Labels"].get(RELEASE) != spare:
+                engine.remove_container(container["Id"], force=True)
 
 
 class Content(NamedTuple):

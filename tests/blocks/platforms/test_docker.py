@@ -19,7 +19,7 @@ from tests.blocks.platforms.engine import (
     running_engine,
 )
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")

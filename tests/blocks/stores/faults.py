@@ -51,6 +51,7 @@ EOFError from it ends the connection there."""
 @dataclass
 class FaultProxy:
     upstream: str
+    """As `http://127.0.0.1:8080` or `unix:///run/engine.sock`."""
     faults: list[Fault] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     """Of what is passed on."""
@@ -93,6 +94,20 @@ def running_proxy(upstream: str) -> Iterator[FaultProxy]:
         serving.join()
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
+
+
+def _connection(upstream: str) -> http.client.HTTPConnection:
+    address = urlsplit(upstream)
+    if address.scheme == "unix":
+        return _UnixConnection(address.path, timeout=30)
+    return http.client.HTTPConnection(address.netloc, timeout=30)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
@@ -126,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                 content = bytes([content[0] ^ 1]) + content[1:]
             self._pass_on(content, fault)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _handle
 
     def _pass_on(self, content: bytes, fault: Fault | None) -> None:
         request = Request(self.command, self.path, self.headers, content)
@@ -145,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer, body, fault.after_bytes if fault and fault.kind == "truncate" else None)
 
     def _ask(self, content: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        upstream = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=30)
+        upstream = _connection(self.proxy.upstream)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

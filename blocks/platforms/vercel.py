@@ -1,0 +1,331 @@
+"""Releases as production deployments of a Vercel project. https://vercel.com/docs/rest-api
+
+A deployment is started with its domains unassigned, and gets all traffic when it is promoted: there is no share between
+none and all. Vercel answers a promotion before the traffic has moved, so whether it has is read, never concluded.
+"""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import BaseModel, Field
+
+from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.platforms.interface import Capability, Platform, Release, Split
+from blocks.rate_limit import read_retry_after
+from blocks.reference import Address, Secret, resolve
+from blocks.vendor_api import VendorApi
+
+Shape = TypeVar("Shape")
+
+_VERSION, _COMMIT, _RUN = "backstopVersion", "backstopCommit", "backstopRun"
+"""Keys of a deployment's `meta`."""
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PAGE = 100
+"""Deployments, the most that Vercel lists at once. Older ones are looked at one by one, where they have traffic."""
+_WAIT_SHARE = 0.8
+_STATES: dict[str, Literal["starting", "running", "stopped", "failed"]] = {
+    "READY": "running",
+    "ERROR": "failed",
+    "CANCELED": "stopped",
+    "DELETED": "stopped",
+}
+"""All others are on their way."""
+
+
+class _Deployment(BaseModel):
+    uid: str
+    url: str
+    created: int
+    readyState: str = "QUEUED"
+    readySubstate: str = ""
+    """STAGED: it never had traffic. PROMOTED: it has, or had."""
+    errorMessage: str | None = None
+    meta: dict[str, str] = {}
+
+    @property
+    def was_live(self) -> bool:
+        return self.readySubstate == "PROMOTED"
+
+
+class _Target(BaseModel):
+    id: str
+
+
+class _AliasRequest(BaseModel):
+    """The last promotion or rollback."""
+
+    toDeploymentId: str
+    jobStatus: str
+    requestedAt: int
+
+
+class _Project(BaseModel):
+    id: str
+    name: str
+    autoAssignCustomDomains: bool = True
+    targets: dict[str, _Target | None] = {}
+    lastAliasRequest: _AliasRequest | None = None
+
+    @property
+    def live(self) -> str:
+        """The deployment that has the traffic; empty before the first one."""
+        target = self.targets.get("production")
+        return target.id if target else ""
+
+
+class _Variable(BaseModel):
+    id: str
+    key: str
+    type: str
+    value: str = ""
+    target: list[str] | str = []
+    gitBranch: str | None = None
+    customEnvironmentIds: list[str] = []
+
+    @property
+    def targets(self) -> list[str]:
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def is_readable(self) -> bool:
+        return self.type in ("plain", "encrypted")
+
+
+class VercelPlatform(Platform):
+    """A release is a production deployment; its `meta` says which version, commit and run it is of."""
+
+    _block_type_name = "Vercel platform"
+    _block_type_slug = "vercel-platform"
+    _description = "Releases as production deployments of a Vercel project: all users at once, and back at once."
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES}
+    )
+    look_seconds: ClassVar[float] = 1
+
+    vendor: Literal["vercel"] = Field(
+        "vercel", description="Whose platform it is: a saved block is read again as what it was."
+    )
+    project: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}$", description="The project's id or name.")
+    team: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,100}$", description="Id of its team, `team_…`; empty: one's own.")
+    repository: str = Field(
+        pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", description="GitHub repository that Vercel builds, owner/name."
+    )
+    token: Secret = Field(description="Reference to an access token of the team: ${NAME} or file:/PATH.")
+    url: Address = Field("https://api.vercel.com", description="Address of Vercel's API.")
+    timeout: float = Field(30, gt=0, description="Seconds that one call may take, and a promotion.")
+
+    def read_releases(self) -> list[Release]:
+        project = self._read_project()
+        live, deployments = project.live, self._read_deployments(project)
+        if live and live not in {one.uid for one in deployments}:
+            deployments.append(self._read_deployment(live))
+        releases = [self._release(one) for one in deployments]
+        if releases and releases[0].state == "failed" and releases[0].started_by:
+            releases[0].detail = "\n".join([releases[0].detail, *self.read_logs(releases[0].id, 10)]).strip()
+        return releases
+
+    def read_traffic(self) -> Split:
+        live = self._read_project().live
+        return {live: 100} if live else {}
+
+    def read_free_disk(self) -> int | None:
+        """Vercel's business."""
+        return None
+
+    def read_logs(self, release_id: str, lines: int = 50) -> list[str]:
+        """Of its build, and of what it wrote while it was built and started."""
+        asked = {"direction": "backward", "limit": str(lines), "builds": "1"}
+        events = self._read(list[dict[str, Any]], f"/v3/deployments/{_quoted(release_id)}/events", asked)
+        texts = [str(one.get("payload", one).get("text", "")) for one in events]
+        return [text for text in reversed(texts) if text][-lines:]
+
+    def start_release(self, version: str, commit: str, run_id: str) -> Release:
+        if not _TAG.fullmatch(version) or ".." in version:
+            raise RefusedByPlatform("The version is no tag.", "Name one that exists. Nothing was changed.")
+        project = self._read_project()
+        if project.autoAssignCustomDomains:
+            raise RefusedByPlatform(
+                f"The project {project.name} gives each production deployment its domains at once.",
+                "Turn off 'Auto-assign Custom Production Domains' in its settings. Nothing was changed.",
+            )
+        meta = {_VERSION: version, _COMMIT: commit, _RUN: run_id}
+        for known in self._read_deployments(project):
+            if run_id and {**known.meta, **meta} == known.meta:
+                return self._release(known)
+        organisation, repository = self.repository.split("/")
+        source = {"type": "github", "org": organisation, "repo": repository, "ref": version, "sha": commit}
+        asked = {"name": project.name, "project": project.id, "target": "production", "gitSource": source, "meta": meta}
+        begun = self._call("POST", "/v13/deployments", {"forceNew": "1"}, json=asked)
+        return self._release(self._read_deployment(self._api.parsed(str, begun, "id")))
+
+    def shift_traffic(self, split: Split) -> None:
+        before = self._read_project()
+        target = _only(split)
+        if before.live == target:
+            return
+        release = self._read_deployment(target)
+        if self._release(release).state != "running":
+            raise RefusedByPlatform(f"{target} cannot have traffic: it is {release.readyState}.", "It changed nothing.")
+        version, verb = ("v1", "rollback") if release.was_live else ("v10", "promote")
+        self._call("POST", f"/{version}/projects/{before.id}/{verb}/{_quoted(target)}", json={})
+        self._wait_for(target, before.lastAliasRequest)
+
+    def stop_release(self, release_id: str) -> None:
+        """Without traffic it runs nowhere, and Vercel keeps it: nothing has to be stopped."""
+        if release_id in self.read_traffic():
+            raise RefusedByPlatform(f"{release_id} has traffic.", "Shift it away first. Nothing was changed.")
+
+    def scale_release(self, release_id: str, replicas: int) -> None:
+        raise RefusedByPlatform("Vercel decides itself how many replicas run.", "Nothing was changed.")
+
+    def read_maintenance(self) -> str:
+        self._read_project()
+        return ""
+
+    def set_maintenance(self, by: str) -> None:
+        if by:
+            raise RefusedByPlatform("Vercel has no maintenance mode.", "Nothing was changed.")
+        self._read_project()
+
+    def read_variables(self) -> dict[str, str]:
+        """Those for production alone, but for sensitive ones, which nobody can read back."""
+        return {one.key: self._read_value(one) for one in self._read_own_variables() if one.is_readable}
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Sensitive ones that are not named stay. Raises Unreachable where Vercel took some and others not."""
+        if odd := [name for name, value in variables.items() if not _NAME.fullmatch(name) or "\0" in value]:
+            raise RefusedByPlatform(f"A variable cannot be called or hold that: {odd}.", "Nothing was changed.")
+        known = {one.key: one for one in self._read_own_variables()}
+        values = {name: self._read_value(one) for name, one in known.items() if one.is_readable}
+        changed = {name: value for name, value in variables.items() if values.get(name) != value}
+        removed = [known[name].id for name in values.keys() - variables.keys()]
+        if changed:
+            self._write_variables(
+                [
+                    {
+                        "key": name,
+                        "value": value,
+                        "type": known[name].type if name in known else "encrypted",
+                        "target": ["production"],
+                    }
+                    for name, value in changed.items()
+                ]
+            )
+        for variable in removed:
+            self._call("DELETE", f"/v9/projects/{self.project}/env/{_quoted(variable)}")
+
+    def _write_variables(self, wanted: list[dict[str, Any]]) -> None:
+        answer = self._call("POST", f"/v10/projects/{self.project}/env", {"upsert": "true"}, json=wanted)
+        failed = self._api.parsed(list[dict[str, dict[str, Any]]], answer, "failed")
+        if failed:
+            codes = {str(one["error"].get("key") or one["error"].get("envVarKey")): one["error"] for one in failed}
+            told = ", ".join(f"{name}: {error.get('code')}" for name, error in codes.items())
+            raise Unreachable(
+                f"Vercel took only some of the variables ({told}).", "Look at them in the project's settings."
+            )
+
+    def _read_own_variables(self) -> list[_Variable]:
+        """Those for production, on every branch. One that production shares with others is refused."""
+        answer = self._call("GET", f"/v10/projects/{self.project}/env")
+        found = self._api.parsed(list[_Variable], answer, "envs")
+        here = [one for one in found if "production" in one.targets and not one.gitBranch and one.type != "system"]
+        if shared := [one.key for one in here if len(one.targets) > 1 or one.customEnvironmentIds]:
+            raise RefusedByPlatform(
+                f"Production shares {', '.join(sorted(shared))} with other environments of the project.",
+                "Give production variables of its own. Nothing was changed.",
+            )
+        return here
+
+    def _read_value(self, variable: _Variable) -> str:
+        if variable.type == "plain":
+            return variable.value
+        answer = self._call("GET", f"/v1/projects/{self.project}/env/{_quoted(variable.id)}")
+        return self._api.parsed(str, answer, "value")
+
+    def _wait_for(self, target: str, earlier: _AliasRequest | None) -> None:
+        deadline = time.monotonic() + self.timeout * _WAIT_SHARE
+        while time.monotonic() < deadline:
+            project = self._read_project()
+            if project.live == target:
+                return
+            last = project.lastAliasRequest
+            if last and last != earlier and last.toDeploymentId == target and last.jobStatus in ("failed", "skipped"):
+                raise RefusedByPlatform(
+                    f"Vercel could not give {target} the traffic: {last.jobStatus}.", "The traffic is where it was."
+                )
+            time.sleep(self.look_seconds)
+        raise Unreachable(f"Vercel has not given {target} the traffic yet.", "Look at the project's deployments.")
+
+    def _read_project(self) -> _Project:
+        return self._read(_Project, f"/v9/projects/{self.project}")
+
+    def _read_deployments(self, project: _Project) -> list[_Deployment]:
+        """The newest first."""
+        asked = {"projectId": project.id, "target": "production", "limit": str(_PAGE)}
+        answer = self._call("GET", "/v7/deployments", asked)
+        return self._api.parsed(list[_Deployment], answer, "deployments")
+
+    def _read_deployment(self, uid: str) -> _Deployment:
+        content = self._read(dict[str, Any], f"/v13/deployments/{_quoted(uid)}")
+        return _Deployment.model_validate({**content, "uid": content["id"], "created": content["createdAt"]})
+
+    def _release(self, deployment: _Deployment) -> Release:
+        meta, state = deployment.meta, _STATES.get(deployment.readyState, "starting")
+        scheme = urlsplit(resolve(self.url)).scheme  # a deployment answers where its API does
+        return Release(
+            id=deployment.uid,
+            version=meta.get(_VERSION) or meta.get("githubCommitRef", ""),
+            commit=meta.get(_COMMIT) or meta.get("githubCommitSha", ""),
+            state=state,
+            url=f"{scheme}://{deployment.url}" if state == "running" else None,
+            replicas=1 if state in ("running", "starting") else 0,
+            started_by=meta.get(_RUN, ""),
+            created_at=datetime.fromtimestamp(deployment.created / 1000, UTC),
+            detail=(deployment.errorMessage or "") if state == "failed" else "",
+        )
+
+    def _read(self, shape: type[Shape], path: str, asked: dict[str, str] | None = None) -> Shape:
+        return self._api.parsed(shape, self._call("GET", path, asked))
+
+    def _call(self, method: str, path: str, asked: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+        team = {"teamId": self.team} if self.team else {}
+        return self._api.call(method, path, params={**(asked or {}), **team}, **content)
+
+    @property
+    def _api(self) -> VendorApi:
+        return VendorApi(
+            named="Vercel",
+            url=self.url,
+            token=self.token,
+            seconds=self.timeout,
+            look="Look at its status page, and whether the address of its API is right.",
+            unauthorized="Give it an access token of the team that has not expired. Nothing was changed.",
+            read_reason=lambda refusal: refusal["error"]["message"],
+            request_id="x-vercel-id",
+            read_wait=_read_wait,
+        )
+
+
+def _only(split: Split) -> str:
+    """Raises RefusedByPlatform for whatever Vercel cannot do."""
+    if len(split) != 1 or set(split.values()) != {100}:
+        raise RefusedByPlatform("Vercel gives all traffic to one deployment.", "Nothing was changed.")
+    return next(iter(split))
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _read_wait(answer: httpx.Response) -> float | None:
+    """Vercel says when the window ends instead of for how long to wait: X-RateLimit-Reset, in seconds since 1970."""
+    told, ends = read_retry_after(answer), answer.headers.get("X-RateLimit-Reset", "")
+    if told is not None or answer.status_code != httpx.codes.TOO_MANY_REQUESTS or not ends.isdigit():
+        return told
+    return max(0.0, int(ends) - time.time())

@@ -1,0 +1,100 @@
+"""How a vendor's HTTP API is called: in time, again only where that is harmless, and with errors that hold no token.
+
+Nothing is repeated but what a vendor put off with 429, which it did not carry out. Redirects are not followed: the
+token would go wherever they point. No foreign error is quoted: some quote the header that holds the token.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter
+
+from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.rate_limit import LONGEST_FOR_A_CHANGE_SECONDS, LONGEST_SECONDS, ask_when_allowed, read_retry_after
+from blocks.reference import resolve
+from blocks.trust import trusted_certificates
+
+Shape = TypeVar("Shape")
+
+_SEVERAL_LINES = 300
+"""Characters of a vendor's words that a message quotes."""
+
+
+@dataclass(frozen=True)
+class VendorApi:
+    """One API at one address. References in it are looked up at each call."""
+
+    named: str
+    """As messages call it: `Vercel`, or `The sandbox platform at http://127.0.0.1:8081`."""
+    url: str
+    token: str
+    """Sent as `Authorization: Bearer`."""
+    seconds: float
+    """For one call."""
+    look: str
+    """What to look at where it does not answer."""
+    unauthorized: str
+    """What to do where it refuses the token."""
+    read_reason: Callable[[Any], object]
+    """Its own words out of the JSON of a refusal."""
+    request_id: str = ""
+    """The header that says under which number the vendor has kept a call."""
+    read_wait: Callable[[httpx.Response], float | None] = read_retry_after
+    """Seconds until a call may be repeated, in the vendor's dialect; None where it was not put off."""
+
+    def call(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Raises Unreachable, or RefusedByPlatform for an answer that says no.
+
+        A client a call: a kept connection may be one that the other side has closed.
+        """
+        address = resolve(self.url).rstrip("/") + path
+        headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()}
+        longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
+        try:
+            with httpx.Client(
+                headers=headers, timeout=self.seconds, verify=trusted_certificates(), trust_env=False
+            ) as client:
+                answer = ask_when_allowed(
+                    lambda: client.request(method, address, **content), longest, read_wait=self.read_wait
+                )
+        except httpx.TimeoutException:
+            raise Unreachable(f"{self.named} did not answer within {self.seconds:g} s.", self.look) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{self.named} cannot be reached ({type(error).__name__}).", self.look) from None
+        if self.read_wait(answer) is not None or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise Unreachable(f"{self.named} takes no more calls for a moment{self._number(answer)}.", self.look)
+        if answer.is_client_error:
+            raise RefusedByPlatform(
+                f"{self.named} refused: {self._reason(answer)}{self._number(answer)}.", self._hint(answer)
+            )
+        if not answer.is_success:
+            status = f"status {answer.status_code}{self._number(answer)}"
+            raise Unreachable(f"{self.named} failed with {status}.", self.look)
+        return answer
+
+    def parsed(self, shape: type[Shape], answer: httpx.Response, *path: str) -> Shape:
+        """What stands at that path in the answer's JSON. Raises Unreachable where it is not of that shape."""
+        try:
+            content = answer.json()
+            for name in path:
+                content = content[name]
+            return TypeAdapter(shape).validate_python(content)
+        except (ValueError, LookupError, TypeError):  # says no more: the answer may hold secrets
+            raise Unreachable(f"What answered is not {self.named[0].lower()}{self.named[1:]}.", self.look) from None
+
+    def _reason(self, answer: httpx.Response) -> str:
+        try:
+            return str(self.read_reason(answer.json()))[:_SEVERAL_LINES].strip().rstrip(".")
+        except (ValueError, LookupError, TypeError):
+            return f"status {answer.status_code}"
+
+    def _hint(self, answer: httpx.Response) -> str:
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return self.unauthorized
+        return "It changed nothing."
+
+    def _number(self, answer: httpx.Response) -> str:
+        number = answer.headers.get(self.request_id, "") if self.request_id else ""
+        return f" (its number of the call: {number[:100]})" if number else ""

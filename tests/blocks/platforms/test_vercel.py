@@ -1,0 +1,178 @@
+"""The Vercel platform keeps the contract, and keeps to what Vercel publishes about its API."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.platforms.vercel import VercelPlatform
+from tests.blocks.platforms.contract import PlatformContract, Subject
+from tests.blocks.platforms.daemon import Daemon
+from tests.blocks.platforms.waiting import eventually
+from tests.blocks.stores.faults import Fault, FaultProxy, running_proxy
+from tests.standins.description import described
+from tests.standins.vercel import NAME, REPOSITORY, TEAM, TOKEN, VercelStandIn, running_vercel
+
+pytestmark = pytest.mark.timeout(60)
+
+VARIABLE = "VERCEL_TOKEN"
+
+
+@pytest.fixture(scope="module")
+def vercel(daemon: Daemon) -> Iterator[VercelStandIn]:
+    with running_vercel(daemon.platform, described("vercel")) as standing_in:
+        yield standing_in
+
+
+@pytest.fixture(scope="module")
+def proxy(vercel: VercelStandIn) -> Iterator[FaultProxy]:
+    with running_proxy(vercel.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def platform(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> VercelPlatform:
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    return VercelPlatform(
+        project=NAME, team=TEAM, repository=REPOSITORY, token=f"${{{VARIABLE}}}", url=proxy.endpoint, timeout=10
+    )
+
+
+@pytest.fixture
+def subject(subject: Subject, vercel: VercelStandIn, proxy: FaultProxy, platform: VercelPlatform) -> Iterator[Subject]:
+    """On the sandbox's own, which is beneath."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        silent = platform.model_copy(update={"url": nobody, "timeout": 0.3})
+        yield Subject(platform, subject.address, subject.good, subject.better, subject.broken, silent)
+    proxy.faults.clear()
+    vercel.forget()
+    assert vercel.violations == []
+
+
+class TestContract(PlatformContract):
+    @pytest.fixture
+    def subject(self, subject: Subject) -> Subject:
+        return subject
+
+    def test_a_commit_that_is_not_the_versions_is_refused(self, subject: Subject) -> None:
+        pytest.skip("Vercel builds the commit that it is told; a deploy has compared the two before")
+
+
+class TestTraffic:
+    def test_a_promotion_that_takes_too_long_is_unreachable_and_may_come_later(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        release = subject.start(subject.good)
+        vercel.misbehaviour.promotion_seconds = 2
+        hurried = platform.model_copy(update={"timeout": 1})
+        with pytest.raises(Unreachable, match="has not given"):
+            hurried.shift_traffic({release.id: 100})
+        eventually(lambda: platform.read_traffic() == {release.id: 100})
+
+    def test_one_that_fails_is_refused_and_leaves_the_traffic(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        platform.shift_traffic({old.id: 100})
+        vercel.misbehaviour.promotion = "failed"
+        with pytest.raises(RefusedByPlatform, match="could not give"):
+            platform.shift_traffic({new.id: 100})
+        assert platform.read_traffic() == {old.id: 100}
+        assert subject.visit() == subject.good.version
+
+    def test_what_had_traffic_before_gets_it_back_by_a_rollback(
+        self, subject: Subject, platform: VercelPlatform, proxy: FaultProxy
+    ) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        proxy.requests.clear()
+        for release in (old, new, old):
+            platform.shift_traffic({release.id: 100})
+        assert (proxy.asked("POST", "/promote/"), proxy.asked("POST", "/rollback/")) == (2, 1)
+        assert subject.visit() == subject.good.version
+
+
+class TestStarting:
+    def test_a_project_that_gives_away_its_domains_at_once_is_refused(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.auto_assign = True
+        try:
+            with pytest.raises(RefusedByPlatform, match="domains at once"):
+                platform.start_release(subject.good.version, subject.good.commit, "run")
+        finally:
+            vercel.auto_assign = False
+        assert platform.read_releases() == []
+
+    @pytest.mark.parametrize("kind", ["lose answer", "429"])
+    def test_one_that_was_not_answered_or_put_off_is_started_once(
+        self, subject: Subject, platform: VercelPlatform, proxy: FaultProxy, kind: Literal["lose answer", "429"]
+    ) -> None:
+        proxy.faults.append(Fault(kind, "POST", "/v13/deployments"))
+        asked = (subject.good.version, subject.good.commit, "run-once")
+        if kind == "lose answer":
+            with pytest.raises(Unreachable):
+                platform.start_release(*asked)
+        started = platform.start_release(*asked)
+        assert [one.id for one in platform.read_releases()] == [started.id]
+
+
+class TestVariables:
+    def test_some_that_vercel_did_not_take_are_named_without_their_values(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.misbehaviour.refused_variables = {"OTHER"}
+        with pytest.raises(Unreachable, match="OTHER") as raised:
+            platform.set_variables({"ONE": "taken-value", "OTHER": "refused-value"})
+        assert "-value" not in repr(raised.value)
+        assert platform.read_variables() == {"ONE": "taken-value"}
+
+    def test_what_cannot_be_read_back_stays(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.add_variable("HIDDEN", "value", "sensitive", "production")
+        platform.set_variables({"ONE": "1"})
+        platform.set_variables({})
+        assert platform.read_variables() == {}
+        assert vercel.keys() == ["HIDDEN"]
+
+    def test_one_that_previews_have_too_is_refused(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.add_variable("SHARED", "value", "encrypted", "production", "preview")
+        with pytest.raises(RefusedByPlatform, match="SHARED"):
+            platform.set_variables({"SHARED": "other"})
+
+    def test_those_of_previews_alone_are_nobodys_business(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.add_variable("ONE", "of previews", "encrypted", "preview")
+        platform.set_variables({"ONE": "1"})
+        platform.set_variables({})
+        assert vercel.keys() == ["ONE"]
+
+
+class TestErrors:
+    def test_a_refusal_quotes_vercels_own_number_of_the_call(self, subject: Subject, platform: VercelPlatform) -> None:
+        with pytest.raises(RefusedByPlatform, match=r"Project not found \(its number of the call: iad1::"):
+            platform.model_copy(update={"project": "another"}).read_traffic()
+
+    def test_no_token_is_told_or_logged(
+        self,
+        subject: Subject,
+        platform: VercelPlatform,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        subject.start(subject.good)
+        monkeypatch.setenv(VARIABLE, "expired-token-of-the-test")
+        for asked, error in ((platform, RefusedByPlatform), (subject.silent, Unreachable)):
+            with pytest.raises(error) as raised:
+                asked.read_releases()
+            assert "token-of-the-test" not in repr(raised.value)
+            assert raised.value.hint
+        assert "token-of-the-test" not in caplog.text

@@ -1,0 +1,139 @@
+"""The deploys of a service that runs on another platform, killed before and after whatever crosses a boundary.
+
+On a Docker engine, and on Vercel, of which a stand-in takes the part.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.interface import Capability
+from tests.blocks.platforms.engine import ROUTE, require_engine
+from tests.blocks.stores.faults import FaultProxy, running_proxy
+from tests.drills.choosing import PLACES
+from tests.drills.docker_log import DockerLog
+from tests.drills.killing import Drill
+from tests.drills.moments import Place, every_moment
+from tests.drills.outcome import Log, Practice
+from tests.drills.tally import Tally
+from tests.drills.vercel_log import VercelLog
+from tests.flows import docked, hosted
+from tests.flows.docked import docked_shop
+from tests.flows.elsewhere import Elsewhere
+from tests.flows.hosted import hosted_shop
+from tests.flows.production import GOOD, Production
+from tests.running_stack import RunningStack
+
+BETTER, BROKEN = "v1.1.0", "v1.6.0"
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
+
+
+class Watched(NamedTuple):
+    name: str
+    environment: str
+    place: Elsewhere
+    log: Log
+    begin_log: Callable[[], None]
+    """Of the traffic as it is now."""
+    proxies: Mapping[Place, FaultProxy]
+
+
+@pytest.fixture(scope="module")
+def on_docker(
+    shared_stack: RunningStack, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    require_engine()
+    shared_production.reset()
+    ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("docked")
+    with docked_shop(shared_production, [GOOD, BETTER, BROKEN], folder) as shop:
+        platform = shop.platform
+        with running_proxy(platform.engine) as engine, running_proxy(platform.caddy.url) as caddy:
+            address, route = engine.endpoint.replace("http", "tcp"), CaddyRoute(url=caddy.endpoint, route=ROUTE)
+            shop.apply(platform.model_copy(update={"engine": address, "caddy": route}))
+            log = DockerLog(engine, caddy, ledger, docked.ENVIRONMENT)
+            proxies: Mapping[Place, FaultProxy] = {"platform": engine, "proxy": caddy}
+            yield Watched("on docker", docked.ENVIRONMENT, shop, log, lambda: log.begin(shop.shares()), proxies)
+
+
+@pytest.fixture(scope="module")
+def on_vercel(
+    shared_stack: RunningStack, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    shared_production.reset()
+    ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("hosted")
+    with hosted_shop(shared_production, GOOD, folder) as shop, running_proxy(shop.vercel.url) as proxy:
+        shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
+        log = VercelLog(proxy, ledger, hosted.ENVIRONMENT)
+        traffic = shop.platform.read_traffic
+        yield Watched("on Vercel", hosted.ENVIRONMENT, shop, log, lambda: log.begin(traffic()), {"platform": proxy})
+    shared_production.reset()
+
+
+@pytest.fixture(params=["on_docker", "on_vercel"])
+def watched(request: pytest.FixtureRequest) -> Watched:
+    found: Watched = request.getfixturevalue(request.param)
+    return found
+
+
+def deploy(watched: Watched) -> Practice:
+    place = watched.place
+    stops = Capability.STOP in place.platform.capabilities
+
+    def prepare() -> object:
+        place.run_alone(GOOD)
+        watched.begin_log()
+        return look()
+
+    def look() -> object:
+        return place.platform.read_traffic(), place.running() if stops else (), place.production.tags()
+
+    return Practice(
+        name=f"deploy, {watched.name}",
+        procedure="deploy",
+        environment=watched.environment,
+        parameters={"version": BETTER},
+        prepare=prepare,
+        look=look,
+        is_done=lambda: place.versions_with_traffic() == {BETTER},
+        log=watched.log,
+        proxies=watched.proxies,
+    )
+
+
+def deploy_of_a_broken_release(watched: Watched) -> Practice:
+    """Its own way back is killed, too."""
+    return deploy(watched)._replace(
+        name=f"deploy of a broken release, {watched.name}",
+        parameters={"version": BROKEN},
+        is_done=lambda: False,
+        ending="Rolled back",
+    )
+
+
+def roll_back_deploy(watched: Watched) -> Practice:
+    begun, place = deploy(watched), watched.place
+
+    def prepare() -> object:
+        begun.prepare()
+        place.platform.shift_traffic({place.start(BETTER).id: 100})
+        watched.begin_log()
+        return begun.look()
+
+    return begun._replace(
+        name=f"roll-back-deploy, {watched.name}",
+        procedure="roll-back-deploy",
+        parameters={"to": GOOD},
+        prepare=prepare,
+        is_done=lambda: place.versions_with_traffic() == {GOOD},
+    )
+
+
+@pytest.mark.parametrize("practice", [deploy, deploy_of_a_broken_release, roll_back_deploy])
+def test_at_every_moment(drill: Drill, watched: Watched, tally: Tally, practice: Callable[[Watched], Practice]) -> None:
+    killed = practice(watched)
+    for moment in every_moment(drill.read_crossed(killed), *PLACES):
+        with tally.trying(killed.name, "flow", moment) as survived:
+            survived(drill.kill(killed, moment))

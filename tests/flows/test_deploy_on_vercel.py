@@ -1,0 +1,64 @@
+"""The same flow, unchanged, on Vercel, whose part a stand-in takes: all users at once, and back at once."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.hosted import ENVIRONMENT, Hosted, hosted_shop
+from tests.flows.interface import Interface
+from tests.flows.production import GOOD, Production
+from tests.flows.records import Records
+from tests.running_stack import RunningStack
+from tests.standins.vercel import TOKEN
+
+BETTER, BAD = "v1.1.0", "v1.6.0"
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def hosted(shared_production: Production, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    shared_production.reset()
+    with hosted_shop(shared_production, GOOD, tmp_path_factory.mktemp("hosted")) as hosted:
+        hosted.apply(hosted.platform)
+        yield hosted
+    shared_production.reset()
+
+
+def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
+    stack: RunningStack, shared_production: Production, hosted: Hosted, records: Records
+) -> None:
+    began = time.time()
+
+    done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
+
+    assert done["ending"] == "Done", done["message"]
+    assert hosted.versions_with_traffic() == {BETTER}
+    assert shared_production.answering_version() == BETTER
+    assert shared_production.unplanned_failures(began) == []
+
+    bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
+
+    assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+    assert hosted.versions_with_traffic() == {BETTER}
+    assert shared_production.answering_version() == BETTER
+    assert shared_production.unplanned_failures(began) == []
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_the_plan_says_what_vercel_cannot_do(stack: RunningStack, hosted: Hosted, interface: Interface) -> None:
+    planned = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER, plan_only=True)
+
+    assert planned["ending"] == "Done", planned["message"]
+    plan = interface.artifacts(planned["run"])["plan"]
+    assert "No gradual shift here: 0 → 100 %." in plan
+    assert "Nothing is stopped here" in plan
+
+
+def test_its_token_is_nowhere(stack: RunningStack, hosted: Hosted) -> None:
+    del hosted
+    folder: Path = stack.state.folder
+    holding = [path for path in folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert holding == []

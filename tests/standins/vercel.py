@@ -1,0 +1,357 @@
+"""A stand-in for Vercel's API: it keeps state, and what it deploys really runs, in a sandbox beneath it.
+
+Every request and every answer is held against the published description. It misbehaves on demand. What no description
+says is assumed: that a tag which does not exist, or stands at another commit, is refused with 400.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from openapi_core.exceptions import OpenAPIError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from blocks.errors import RefusedByPlatform
+from blocks.platforms.interface import Platform, Release
+from tests.blocks.platforms.waiting import eventually
+from tests.deployments.shop.processes import free_port
+from tests.standins.description import Description, Sent
+
+PROJECT, NAME, TEAM, TOKEN = "prj_of_the_shop", "shop", "team_of_the_shop", "vercel-token-of-the-test"
+REPOSITORY = "example/shop"
+_STATES = {"starting": "BUILDING", "running": "READY", "failed": "ERROR", "stopped": "CANCELED"}
+_CREATOR = {"uid": "user", "email": "user@example.com", "username": "user"}
+
+Answer = tuple[int, Any]
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status, self.content = status, {"error": {"code": code, "message": message}}
+
+
+@dataclass
+class Misbehaviour:
+    promotion_seconds: float = 0.1
+    """Until a promotion that was accepted moves the traffic."""
+    promotion: str = "succeeded"
+    """How it ends."""
+    refused_variables: set[str] = field(default_factory=set)
+    """Not taken, in an answer that says 201."""
+
+
+@dataclass
+class _Deployment:
+    release: str
+    meta: dict[str, str]
+    created: int
+    was_live: bool = False
+
+
+@dataclass
+class VercelStandIn:
+    beneath: Platform
+    """Where the deployments run."""
+    description: Description
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    auto_assign: bool = False
+    violations: list[str] = field(default_factory=list)
+    """Of the description, by whoever asked or by this stand-in."""
+    url: str = ""
+    _deployments: dict[str, _Deployment] = field(default_factory=dict)
+    _variables: list[dict[str, Any]] = field(default_factory=list)
+    _live: str = ""
+    _alias_request: dict[str, Any] | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def forget(self) -> None:
+        """A project as it was made."""
+        self._deployments.clear()
+        self._variables.clear()
+        self._live, self._alias_request, self.misbehaviour = "", None, Misbehaviour()
+
+    def forget_deployments(self, spare: str) -> None:
+        """They end beneath, too."""
+        for uid in self._deployments.keys() - {spare}:
+            self.beneath.stop_release(self._deployments.pop(uid).release)
+
+    def add_variable(self, key: str, value: str, kind: str, *targets: str) -> None:
+        self._variables.append(
+            {"id": f"env_{uuid4().hex}", "key": key, "value": value, "type": kind, "target": list(targets)}
+        )
+
+    def keys(self) -> list[str]:
+        """Of all variables, for whatever they are."""
+        return [str(one["key"]) for one in self._variables]
+
+    def application(self) -> Starlette:
+        routes = [
+            ("GET", "/v9/projects/{project}", self._get_project),
+            ("GET", "/v7/deployments", self._list_deployments),
+            ("POST", "/v13/deployments", self._create_deployment),
+            ("GET", "/v13/deployments/{deployment}", self._get_deployment),
+            ("GET", "/v3/deployments/{deployment}/events", self._list_events),
+            ("POST", "/v10/projects/{project}/promote/{deployment}", self._promote),
+            ("POST", "/v1/projects/{project}/rollback/{deployment}", self._roll_back),
+            ("GET", "/v10/projects/{project}/env", self._list_variables),
+            ("POST", "/v10/projects/{project}/env", self._create_variables),
+            ("GET", "/v1/projects/{project}/env/{variable}", self._get_variable),
+            ("DELETE", "/v9/projects/{project}/env/{variable}", self._remove_variable),
+        ]
+        return Starlette(routes=[Route(path, self._endpoint(act), methods=[verb]) for verb, path, act in routes])
+
+    def _endpoint(self, act: Any) -> Any:
+        async def answer(request: Request) -> Response:
+            content = await request.body()
+            sent = Sent(request.method, request.url.path, request.query_params, request.headers, content)
+            status, answered = await run_in_threadpool(self._answer, act, request, sent)
+            headers = {"x-vercel-id": f"iad1::{uuid4().hex[:8]}"}
+            if answered is None:
+                return Response(status_code=status, headers=headers)
+            return JSONResponse(answered, status, headers)
+
+        return answer
+
+    def _answer(self, act: Any, request: Request, sent: Sent) -> Answer:
+        try:
+            self._require_access(request)
+            with self._lock:
+                status, answered = act(request, json.loads(sent.content or b"{}"))
+        except Refusal as refusal:
+            return refusal.status, refusal.content
+        try:
+            self.description.check(sent, status, b"" if answered is None else json.dumps(answered).encode())
+        except OpenAPIError as error:
+            self.violations.append(f"{sent.method} {sent.path}: {error}: {error.__cause__}")
+        return status, answered
+
+    def _require_access(self, request: Request) -> None:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refusal(403, "forbidden", "Not authorized")
+        if request.query_params.get("teamId") != TEAM:
+            raise Refusal(404, "not_found", "Project not found.")
+        if request.path_params.get("project", PROJECT) not in (PROJECT, NAME):
+            raise Refusal(404, "not_found", "Project not found.")
+
+    def _get_project(self, request: Request, asked: Any) -> Answer:
+        regions = {"functionDefaultRegions": ["iad1"]}
+        live = {"production": self._as_target(self._live)} if self._live else {}
+        return 200, {
+            "id": PROJECT,
+            "name": NAME,
+            "accountId": TEAM,
+            "directoryListing": False,
+            "nodeVersion": "24.x",
+            "resourceConfig": regions,
+            "defaultResourceConfig": regions,
+            "autoAssignCustomDomains": self.auto_assign,
+            "targets": live,
+            "lastAliasRequest": self._alias_request,
+        }
+
+    def _list_deployments(self, request: Request, asked: Any) -> Answer:
+        if request.query_params["projectId"] != PROJECT or request.query_params["target"] != "production":
+            return 200, {"deployments": [], "pagination": {"count": 0, "next": None, "prev": None}}
+        newest_first = sorted(self._deployments, key=lambda uid: self._deployments[uid].created, reverse=True)
+        listed = [self._as_listed(uid) for uid in newest_first[: int(request.query_params["limit"])]]
+        return 200, {"deployments": listed, "pagination": {"count": len(listed), "next": None, "prev": None}}
+
+    def _create_deployment(self, request: Request, asked: Any) -> Answer:
+        source, meta = asked["gitSource"], asked["meta"]
+        if f"{source['org']}/{source['repo']}" != REPOSITORY or asked["project"] != PROJECT:
+            raise Refusal(400, "incorrect_git_source_info", "The repository is not connected to the project.")
+        uid, created = f"dpl_{uuid4().hex}", time.time_ns() // 1_000_000
+        try:
+            release = self.beneath.start_release(source["ref"], source["sha"], uid)
+        except RefusedByPlatform as error:
+            raise Refusal(400, "incorrect_git_source_info", error.message) from None
+        self._deployments[uid] = _Deployment(release.id, meta, created)
+        return 200, self._as_deployment(uid)
+
+    def _get_deployment(self, request: Request, asked: Any) -> Answer:
+        return 200, self._as_deployment(self._known(request))
+
+    def _list_events(self, request: Request, asked: Any) -> Answer:
+        """The newest first, as it was asked for."""
+        uid, query = self._known(request), request.query_params
+        lines = self.beneath.read_logs(self._deployments[uid].release, int(query["limit"]))
+        now = time.time_ns() // 1_000_000
+        about = {"deploymentId": uid, "date": now, "serial": "1"}
+        return 200, [
+            {"type": "stdout", "created": now, "payload": {**about, "id": str(number), "text": line}}
+            for number, line in enumerate(reversed(lines))
+        ]
+
+    def _promote(self, request: Request, asked: Any) -> Answer:
+        return self._give_traffic(request, "promote")
+
+    def _roll_back(self, request: Request, asked: Any) -> Answer:
+        if not self._deployments[self._known(request)].was_live:
+            raise Refusal(422, "unprocessable_entity", "The deployment was never in production.")
+        return self._give_traffic(request, "rollback")
+
+    def _give_traffic(self, request: Request, kind: str) -> Answer:
+        uid, last = self._known(request), self._alias_request
+        if self._release(uid).state != "running":
+            raise Refusal(400, "bad_request", "The deployment is not ready.")
+        if last and last["jobStatus"] == "in-progress":
+            raise Refusal(409, "conflict", "Another promotion is in progress.")
+        self._alias_request = {
+            "fromDeploymentId": self._live,
+            "toDeploymentId": uid,
+            "jobStatus": "in-progress",
+            "requestedAt": time.time_ns() // 1_000_000,
+            "type": kind,
+        }
+        timer = threading.Timer(self.misbehaviour.promotion_seconds, self._end_alias_request, [self._alias_request])
+        timer.daemon = True
+        timer.start()
+        return 201, None
+
+    def _end_alias_request(self, request: dict[str, Any]) -> None:
+        with self._lock:
+            if request is not self._alias_request:
+                return
+            request["jobStatus"] = self.misbehaviour.promotion
+            if request["jobStatus"] == "succeeded":
+                uid = request["toDeploymentId"]
+                self.beneath.shift_traffic({self._deployments[uid].release: 100})
+                self._live, self._deployments[uid].was_live = uid, True
+
+    def _list_variables(self, request: Request, asked: Any) -> Answer:
+        shown = [{**one, "value": one["value"] if one["type"] == "plain" else "…"} for one in self._variables]
+        return 200, {"envs": shown}
+
+    def _get_variable(self, request: Request, asked: Any) -> Answer:
+        found = self._variable(request)
+        if found["type"] == "sensitive":
+            return 200, {**found, "value": "", "decrypted": False}
+        return 200, {**found, "decrypted": True}
+
+    def _create_variables(self, request: Request, asked: Any) -> Answer:
+        created, failed = [], []
+        for wanted in asked:
+            known = [one for one in self._variables if (one["key"], one["target"]) == (wanted["key"], wanted["target"])]
+            if wanted["key"] in self.misbehaviour.refused_variables:
+                about = {"code": "BAD_REQUEST", "message": "not now", "key": wanted["key"]}
+                failed.append({"error": about})
+            elif known and request.query_params.get("upsert") != "true":
+                about = {"code": "ENV_CONFLICT", "message": "it exists", "key": wanted["key"]}
+                failed.append({"error": about})
+            else:
+                self._variables = [one for one in self._variables if one not in known]
+                self.add_variable(wanted["key"], wanted["value"], wanted["type"], *wanted["target"])
+                created.append(self._variables[-1])
+        self._hand_on_variables()
+        return 201, {"created": created, "failed": failed}
+
+    def _remove_variable(self, request: Request, asked: Any) -> Answer:
+        found = self._variable(request)
+        self._variables.remove(found)
+        self._hand_on_variables()
+        return 200, found
+
+    def _hand_on_variables(self) -> None:
+        here = [one for one in self._variables if "production" in one["target"]]
+        self.beneath.set_variables({one["key"]: one["value"] for one in here})
+
+    def _variable(self, request: Request) -> dict[str, Any]:
+        found = [one for one in self._variables if one["id"] == request.path_params["variable"]]
+        if not found:
+            raise Refusal(404, "not_found", "The environment variable was not found.")
+        return found[0]
+
+    def _known(self, request: Request) -> str:
+        uid = str(request.path_params["deployment"])
+        if uid not in self._deployments:
+            raise Refusal(404, "not_found", "Deployment not found")
+        return uid
+
+    def _release(self, uid: str) -> Release:
+        wanted = self._deployments[uid].release
+        return next(one for one in self.beneath.read_releases() if one.id == wanted)
+
+    def _as_listed(self, uid: str) -> dict[str, Any]:
+        shown = self._as_deployment(uid)
+        kept = ("name", "projectId", "url", "type", "creator", "meta", "target", "readyState", "readySubstate")
+        optional = ("errorCode", "errorMessage", "inspectorUrl")
+        return {
+            "uid": uid,
+            "created": shown["createdAt"],
+            "state": shown["readyState"],
+            **{name: shown[name] for name in (*kept, *optional) if name in shown},
+        }
+
+    def _as_target(self, uid: str) -> dict[str, Any]:
+        shown = self._as_deployment(uid)
+        kept = ("id", "createdAt", "createdIn", "creator", "name", "plan", "readyState", "type", "url")
+        return {
+            **{name: shown[name] for name in kept},
+            "deploymentHostname": shown["url"],
+            "private": False,
+            "userId": "user",
+        }
+
+    def _as_deployment(self, uid: str) -> dict[str, Any]:
+        """As the description wants it; of most of it nobody makes use."""
+        kept, release = self._deployments[uid], self._release(uid)
+        state, created = _STATES[release.state], kept.created
+        failure = {"errorCode": "BUILD_FAILED", "errorMessage": "The build failed."} if state == "ERROR" else {}
+        return {
+            "id": uid,
+            "name": NAME,
+            "projectId": PROJECT,
+            "ownerId": TEAM,
+            "url": (release.url or f"http://{uid}.invalid").removeprefix("http://"),
+            "inspectorUrl": f"https://vercel.com/example/{NAME}/{uid}",
+            "createdAt": created,
+            "buildingAt": created,
+            "bootedAt": created,
+            "createdIn": "iad1",
+            "creator": _CREATOR,
+            "meta": kept.meta,
+            "target": "production",
+            "status": state,
+            "readyState": state,
+            "readySubstate": "PROMOTED" if kept.was_live else "STAGED",
+            "aliasAssigned": kept.was_live,
+            "build": {"env": []},
+            "env": [],
+            "isInConcurrentBuildsQueue": False,
+            "isInSystemBuildsQueue": False,
+            "projectSettings": {},
+            "buildSkipped": False,
+            "public": False,
+            "type": "LAMBDAS",
+            "regions": ["iad1"],
+            "version": 2,
+            "plan": "pro",
+            "routes": None,
+            **failure,
+        }
+
+
+@contextmanager
+def running_vercel(beneath: Platform, description: Description) -> Iterator[VercelStandIn]:
+    standing_in, port = VercelStandIn(beneath, description), free_port()
+    config = uvicorn.Config(standing_in.application(), "127.0.0.1", port, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    serving = threading.Thread(target=server.run, daemon=True)
+    serving.start()
+    try:
+        eventually(lambda: server.started)
+        standing_in.url = f"http://127.0.0.1:{port}"
+        yield standing_in
+    finally:
+        server.should_exit = True
+        serving.join(10)
