@@ -15,6 +15,7 @@ from blocks.drills import Drills
 from blocks.errors import BadParameter
 from blocks.limits import Limits
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.metrics.prometheus_server import PrometheusServer
 from blocks.migrations.alembic import AlembicMigrations
 from blocks.migrations.commands import MigrationCommands
 from blocks.migrations.prisma import PrismaMigrations
@@ -47,7 +48,7 @@ class Environment(Part):
     environment: str = Field(pattern=rf"^{NAME.pattern}$", max_length=60, description="Its name.")
     platform: SandboxPlatform | DockerPlatform | VercelPlatform = Field(description="What runs the releases.")
     service: Service = Field(description="Where the service answers.")
-    metrics: PrometheusEndpoint = Field(description="Where the numbers come from.")
+    metrics: PrometheusEndpoint | PrometheusServer = Field(description="Where the numbers come from.")
     source: GitRepository = Field(description="Where releases come from.")
     limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter
 
-from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.errors import BackstopError, RefusedByPlatform, Unreachable
 from blocks.rate_limit import LONGEST_FOR_A_CHANGE_SECONDS, LONGEST_SECONDS, ask_when_allowed, read_retry_after
 from blocks.reference import resolve
 from blocks.trust import trusted_certificates
@@ -29,7 +29,7 @@ class VendorApi:
     named: str
     """As messages call it: `Vercel`, or `The sandbox platform at http://127.0.0.1:8081`."""
     url: str
-    token: str
+    token: str | None
     """Sent as `Authorization: Bearer`."""
     seconds: float
     """For one call."""
@@ -39,18 +39,20 @@ class VendorApi:
     """What to do where it refuses the token."""
     read_reason: Callable[[Any], object]
     """Its own words out of the JSON of a refusal."""
+    refusal: type[BackstopError] = RefusedByPlatform
+    """Raised for an answer that says no."""
     request_id: str = ""
     """The header that says under which number the vendor has kept a call."""
     read_wait: Callable[[httpx.Response], float | None] = read_retry_after
     """Seconds until a call may be repeated, in the vendor's dialect; None where it was not put off."""
 
     def call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Raises Unreachable, or RefusedByPlatform for an answer that says no.
+        """Raises Unreachable, or `refusal`.
 
         A client a call: a kept connection may be one that the other side has closed.
         """
         address = resolve(self.url).rstrip("/") + path
-        headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()}
+        headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()} if self.token else {}
         longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
         try:
             with httpx.Client(
@@ -66,7 +68,7 @@ class VendorApi:
         if self.read_wait(answer) is not None or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise Unreachable(f"{self.named} takes no more calls for a moment{self._number(answer)}.", self.look)
         if answer.is_client_error:
-            raise RefusedByPlatform(
+            raise self.refusal(
                 f"{self.named} refused: {self._reason(answer)}{self._number(answer)}.", self._hint(answer)
             )
         if not answer.is_success:

@@ -16,6 +16,7 @@ from blocks.environment import NAME, Environment
 from blocks.errors import Refused
 from blocks.limits import Limits
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.metrics.prometheus_server import PrometheusServer
 from blocks.migrations.alembic import AlembicMigrations
 from blocks.migrations.commands import MigrationCommands
 from blocks.migrations.prisma import PrismaMigrations
@@ -37,7 +38,7 @@ from deployments.strict_yaml import explain, load_strictly
 PARTS: dict[str, dict[str, type[Block]]] = {
     "platform": {"sandbox": SandboxPlatform, "docker": DockerPlatform, "vercel": VercelPlatform},
     "service": {"": Service},
-    "metrics": {"prometheus-endpoint": PrometheusEndpoint},
+    "metrics": {"prometheus-endpoint": PrometheusEndpoint, "prometheus": PrometheusServer},
     "source": {"git": GitRepository},
     "limits": {"": Limits},
     "rollout": {"": Rollout},

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable
+from typing import Literal
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,6 +27,9 @@ class PrometheusEndpoint(Metrics):
     _block_type_slug = "prometheus-endpoint"
     _description = "Reads a release's own /metrics page."
 
+    kind: Literal["endpoint"] = Field(
+        "endpoint", description="Where they are read: a saved block is read again as what it was."
+    )
     path: str = Field(default="/metrics", pattern=r"^/\S*$", description="Where the release shows its counters.")
     requests: str = Field(default="http_requests_total", min_length=1, description="Counter of requests.")
     status_label: str = Field(

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from tests.flows.interface import Interface
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
+from tests.secret_search import find_in_files
 from tests.standins.vercel import TOKEN
 
 BETTER, BAD = "v1.1.0", "v1.6.0"
@@ -58,7 +58,7 @@ def test_the_plan_says_what_vercel_cannot_do(stack: RunningStack, hosted: Hosted
 
 
 def test_its_token_is_nowhere(stack: RunningStack, hosted: Hosted) -> None:
-    del hosted
-    folder: Path = stack.state.folder
-    holding = [path for path in folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
-    assert holding == []
+    assert find_in_files({"Vercel's token": TOKEN}, stack.state.folder) == []
+    assert find_in_files({"Vercel's token": TOKEN}, hosted.folder) == ["token: Vercel's token (plain)"], (
+        "it is searched"
+    )
