@@ -1,12 +1,16 @@
 """Who is told, and where."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from blocks.errors import Unreachable
 from blocks.part import Part
 from blocks.reference import Secret, resolve
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses, and they hold secrets
 
@@ -24,12 +28,19 @@ class Notices(Part):
         description="References to apprise URLs, as slack://, tgram://, mailto://.",
     )
 
+    def check(self, channel: str) -> None:
+        """Raises Unreachable when it holds no address that a message can be sent to. Nobody is told anything."""
+        self._sender(channel)
+
     def send(self, channel: str, title: str, body: str) -> None:
         """Raises Unreachable when the channel did not take the message. The URL is never in the error."""
+        if not self._sender(channel).notify(title=title, body=body):
+            raise Unreachable(f"{channel} did not take the message.")
+
+    def _sender(self, channel: str) -> "Apprise":
         import apprise  # here: most runs tell nobody but their log
 
         sender = apprise.Apprise()
         if not sender.add(resolve(channel)):
             raise Unreachable(f"{channel} holds no address that a message can be sent to.")
-        if not sender.notify(title=title, body=body):
-            raise Unreachable(f"{channel} did not take the message.")
+        return sender

@@ -51,6 +51,10 @@ class GitRepository(Part):
         if self.remote:
             self._must("fetch", "--quiet", "--tags", self.remote)
 
+    def read_remote_head(self) -> str:
+        """The commit that its remote's default branch is at. Raises RefusedByPlatform, Unreachable."""
+        return self._must("ls-remote", "--exit-code", self.remote, "HEAD").split()[0]
+
     def read_commit(self, revision: str) -> str | None:
         """The full commit id that a tag or revision names; None when there is none."""
         found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
@@ -125,10 +129,12 @@ class GitRepository(Part):
             raise Unreachable(f"The CI at {self.ci_url} does not answer ({type(error).__name__}).") from None
         raise Unreachable(f"The CI at {self.ci_url} has more checks of {commit[:10]} than it shows.")
 
-    def _must(self, verb: str, *arguments: str) -> None:
+    def _must(self, verb: str, *arguments: str) -> str:
+        """What it says."""
         done = self._git(verb, *arguments)
         if done.returncode:
             raise RefusedByPlatform(f"git {verb} failed: {done.stderr.strip()[:200]}")
+        return done.stdout
 
     def _git(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Every revision must stand behind --end-of-options."""

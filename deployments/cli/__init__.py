@@ -24,6 +24,7 @@ COMMANDS = {
     "restore": "restore with the ledger and Prefect gone",
     "escrow": "keep what a total loss would take along, sealed for keys that are offline",
     "status": "show what runs, and how every environment stands",
+    "doctor": "look whether all that an environment names can be reached, and allows what is needed",
     "approvers": "say who may approve, and give them their one-time codes",
     "recover": "finish what dead runs left armed, now",
     "audit": "print the audit trail, or prove that nothing in it was altered",

@@ -10,7 +10,7 @@ import pytest
 
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.interface import Capability
-from tests.blocks.platforms.engine import ROUTE, require_engine
+from tests.blocks.platforms.engine import ROUTE, admit_to_caddy, require_engine
 from tests.blocks.stores.faults import FaultProxy, running_proxy
 from tests.drills.choosing import PLACES
 from tests.drills.docker_log import DockerLog
@@ -51,6 +51,7 @@ def on_docker(
     with docked_shop(shared_production, [GOOD, BETTER, BROKEN], folder) as shop:
         platform = shop.platform
         with running_proxy(platform.engine) as engine, running_proxy(platform.caddy.url) as caddy:
+            admit_to_caddy(platform.caddy.url, caddy.endpoint)
             address, route = engine.endpoint.replace("http", "tcp"), CaddyRoute(url=caddy.endpoint, route=ROUTE)
             shop.apply(platform.model_copy(update={"engine": address, "caddy": route}))
             log = DockerLog(engine, caddy, ledger, docked.ENVIRONMENT)

@@ -69,6 +69,13 @@ def running_caddy(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"http://{admin}", f"http://{site}"
 
 
+def admit_to_caddy(admin: str, proxy: str) -> None:
+    """Its administration API answers who asks for that proxy, too, as soon as it has taken it in."""
+    hosts = [url.removeprefix("http://") for url in (admin, proxy)]
+    httpx.put(f"{admin}/config/admin/origins", json=hosts, timeout=5, trust_env=False).raise_for_status()
+    eventually(lambda: _is_up(f"{proxy}/config/"))
+
+
 def remove_containers(address: str, spare: str = "") -> None:
     """But for those of the release that is to be spared."""
     with _engine(address) as engine:
