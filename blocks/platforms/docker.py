@@ -132,7 +132,7 @@ class DockerPlatform(Platform):
                 }
                 self._add(engine, labels, 1)
             for container in read_containers(engine, service=self.service, release=release_id):
-                if container.state == "created":
+                if not container.was_started:
                     engine.start(container.id)
             return self._begun(read_containers(engine, service=self.service, release=release_id))
 
@@ -148,6 +148,9 @@ class DockerPlatform(Platform):
         if release_id in self.read_traffic():
             raise RefusedByPlatform(f"{release_id} has traffic.", "Shift it away first. Nothing was changed.")
         with self._engine() as engine:
+            for container in self._active(engine, release_id):
+                if not container.was_started:  # whoever made it died before that
+                    engine.remove_container(container.id)
             active = self._active(engine, release_id)
             for container in active:
                 mark_as_leaving(engine, container)

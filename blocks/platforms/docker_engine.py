@@ -38,6 +38,10 @@ class Container(NamedTuple):
         return datetime.fromisoformat(self.labels[SINCE])
 
     @property
+    def was_started(self) -> bool:
+        return self.state != "created"
+
+    @property
     def has_ended(self) -> bool:
         """The engine starts what crashes again: only what somebody stopped has ended."""
         return self.state in ("exited", "removing", "dead")

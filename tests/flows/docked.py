@@ -45,7 +45,7 @@ class Docked(Elsewhere):
 
     def apply(self, platform: DockerPlatform) -> None:
         """The environment, with its platform reached like that."""
-        fields = {"service", "image", "pull", "engine", "network", "grace_seconds", "caddy"}
+        fields = {"service", "image", "pull", "engine", "network", "grace_seconds", "caddy", "timeout"}
         shown = platform.model_dump(mode="json", include=fields)
         self.apply_environment(ENVIRONMENT, {"type": "docker", **shown}, self.site)
 
@@ -73,7 +73,14 @@ def docked_shop(production: Production, versions: list[str], folder: Path) -> It
             _import_shop(engine, production, version, folder)
         caddy = CaddyRoute(url=admin, route=ROUTE)
         platform = DockerPlatform(
-            service="shop", image=IMAGE, pull=False, engine=engine, network="host", grace_seconds=10, caddy=caddy
+            service="shop",
+            image=IMAGE,
+            pull=False,
+            engine=engine,
+            network="host",
+            grace_seconds=10,
+            caddy=caddy,
+            timeout=60,  # without layers a container is a copy of its whole image
         )
         docked = Docked(production, platform, folder, site)
         try:

@@ -2,11 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 
+import docker
 import pytest
 
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.docker import DockerPlatform
+from blocks.platforms.docker_engine import ADDRESS, RELEASE
 from tests.blocks.platforms.builds import Build
 from tests.blocks.platforms.contract import PlatformContract, Subject
 from tests.blocks.platforms.engine import (
@@ -66,3 +69,20 @@ class TestContract(PlatformContract):
     @pytest.fixture
     def subject(self, subject: Subject) -> Subject:
         return subject
+
+
+def test_a_container_that_was_made_and_never_started_is_taken_away_with_its_release(
+    subject: Subject, engine: str
+) -> None:
+    """Whoever makes one and dies before he starts it leaves it like that."""
+    release = subject.start(subject.good)
+    with closing(docker.APIClient(base_url=engine, version="auto", timeout=60)) as api:
+        (running,) = api.containers(filters={"label": f"{RELEASE}={release.id}"})
+        labels = {**running["Labels"], RELEASE: "half-made", ADDRESS: "127.0.0.1:1"}
+        api.create_container(running["Image"], labels=labels, name="half-made")
+        assert subject.read("half-made").state == "starting"
+
+        subject.platform.stop_release("half-made")
+
+        assert [one["State"] for one in api.containers(all=True)] == ["running"]
+    assert [one.id for one in subject.platform.read_releases()] == [release.id]
