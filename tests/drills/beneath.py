@@ -38,9 +38,8 @@ class Beneath:
             (self._begin_at_worker if by_worker else self._begin)(practice, process)
             struck = process.recorder.struck.wait(RUN_SECONDS)
             self._stack.run("up")
-            if not by_worker:
-                self._forked.result()
-            assert struck, f"{moment} never came: {process.recorder.crossed}"
+            ended = None if by_worker else self._forked.result()
+            assert struck, f"{moment} never came: {process.recorder.crossed}, {ended}"
         what, run_id = process.recorder.struck_at, self._records.newest_run(practice.environment)
         if run_id == earlier:
             assert practice.look() == before

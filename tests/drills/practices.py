@@ -113,6 +113,7 @@ def restore_and_verify(shop: ShopDatabase, backup: str) -> Practice:
 
     def prepare() -> object:
         shop.drop_others()
+        drop_own_schemas(shop)
         eventually(shop.service_answers)
         shop.write_task("acknowledged")
         before[:] = [shop.read().oid]
@@ -169,8 +170,7 @@ def restore_table(shop: ShopDatabase, backup: str) -> Practice:
     rows_then: list[Sequence[object]] = []
 
     def prepare() -> object:
-        for name in own_schemas(shop):
-            shop.ask(f'DROP SCHEMA "{name}" CASCADE')
+        drop_own_schemas(shop)
         shop.write_task("written since")
         rows_then[:] = shop.ask("TABLE tasks ORDER BY 1")
         return look()
@@ -214,6 +214,11 @@ def _runs(production: Production, version: str) -> Callable[[], bool]:
         return list(production.traffic().values()) == [100]
 
     return runs
+
+
+def drop_own_schemas(shop: ShopDatabase) -> None:
+    for name in own_schemas(shop):
+        shop.ask(f'DROP SCHEMA "{name}" CASCADE')
 
 
 def own_schemas(shop: ShopDatabase) -> list[str]:

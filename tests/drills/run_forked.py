@@ -44,12 +44,11 @@ def main() -> None:
 
 
 def _run(name: str, parameters: dict[str, Any]) -> str:
-    """Empty when Prefect itself failed."""
     try:
         state = PROCEDURES[name](**parameters, return_state=True)
     except Exception as error:
-        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
-        return ""
+        told = f"{type(error).__name__}: {error}"
+        return json.dumps({"run": "", "ending": "Prefect itself failed", "message": told})
     return json.dumps({"run": str(state.state_details.flow_run_id), "ending": state.name, "message": state.message})
 
 
