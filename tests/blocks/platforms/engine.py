@@ -45,8 +45,10 @@ def running_engine(folder: Path) -> Iterator[str]:
         *(f"--pidfile={folder}/engine.pid", "--iptables=false", "--bridge=none", "--storage-driver=vfs"),
     ]
     try:
-        with _running(command, folder / "engine.log"):
-            eventually(lambda: _listens(folder / "engine.sock"))
+        with _running(command, folder / "engine.log") as started:
+            eventually(lambda: _listens(folder / "engine.sock") or started.poll() is not None)
+            if started.poll() is not None:
+                pytest.skip(f"no engine can be had here: {(folder / 'engine.log').read_text().splitlines()[-1]}")
             try:
                 yield address
             finally:
@@ -141,11 +143,11 @@ def _libraries(files: set[str]) -> set[str]:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, **variables: str) -> Iterator[None]:
+def _running(command: list[str], log: Path, **variables: str) -> "Iterator[subprocess.Popen[bytes]]":
     with log.open("wb") as output:
         started = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | variables)
     try:
-        yield
+        yield started
     finally:
         started.terminate()
         try:
