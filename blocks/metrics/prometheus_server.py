@@ -18,12 +18,12 @@ _LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 
 class _Series(BaseModel):
     metric: dict[str, str]
-    value: tuple[float, str]
-    """When, in seconds since 1970, and how much, as text."""
+    value: tuple[float, float]
+    """When, in seconds since 1970, and how much."""
 
     @property
     def count(self) -> float:
-        return float(self.value[1])
+        return self.value[1]
 
 
 class PrometheusServer(Metrics):
@@ -110,7 +110,7 @@ class PrometheusServer(Metrics):
                 "Part of the data is not zero.",
             )
         found = self._api.parsed(list[_Series], answer, "data", "result")
-        if odd := [one.value[1] for one in found if not (math.isfinite(one.count) and one.count >= 0)]:
+        if odd := [one.count for one in found if not (math.isfinite(one.count) and one.count >= 0)]:
             raise Unreachable(f"The Prometheus server says {odd[0]}, which no counter can be.")
         return found
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
@@ -38,9 +38,10 @@ _STATES: dict[str, Literal["starting", "running", "stopped", "failed"]] = {
 
 
 class _Deployment(BaseModel):
-    uid: str
+    uid: str = Field(validation_alias=AliasChoices("uid", "id"))
+    """Lists call it and when it was made otherwise than the deployment itself does."""
     url: str
-    created: int
+    created: int = Field(validation_alias=AliasChoices("created", "createdAt"))
     readyState: str = "QUEUED"
     readySubstate: str = ""
     """STAGED: it never had traffic. PROMOTED: it has, or had."""
@@ -272,8 +273,7 @@ class VercelPlatform(Platform):
         return self._api.parsed(list[_Deployment], answer, "deployments")
 
     def _read_deployment(self, uid: str) -> _Deployment:
-        content = self._read(dict[str, Any], f"/v13/deployments/{_quoted(uid)}")
-        return _Deployment.model_validate({**content, "uid": content["id"], "created": content["createdAt"]})
+        return self._read(_Deployment, f"/v13/deployments/{_quoted(uid)}")
 
     def _release(self, deployment: _Deployment) -> Release:
         meta, state = deployment.meta, _STATES.get(deployment.readyState, "starting")

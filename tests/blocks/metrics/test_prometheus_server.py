@@ -130,7 +130,7 @@ def test_no_data_is_not_zero(server: PrometheusServer, services: dict[str, list[
         ({"status": "success", "data": {"resultType": "vector", "result": "none"}}, "is not the Prometheus server"),
         (
             {"data": {"result": [{"metric": {"status": "200"}, "value": [1, "NaN"]}]}},
-            "NaN, which no counter can be",
+            "nan, which no counter can be",
         ),
     ],
     ids=["partial", "another shape", "no number"],
