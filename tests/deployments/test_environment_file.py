@@ -11,6 +11,7 @@ from deployments.apply import ROOT
 from deployments.environment_file import BadEnvironmentFile, build_environment, read_environment_file
 
 SHIPPED = sorted((ROOT / "deployments" / "environments").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "deployments" / "environments" / "examples").glob("*.yaml"))
 LEAST: dict[str, Any] = {
     "environment": "shop-test",
     "platform": {"type": "sandbox", "url": "${SANDBOX_URL}", "token": "${SANDBOX_TOKEN}"},
@@ -45,15 +46,18 @@ def mistakes(path: Path) -> list[str]:
     return [line.removeprefix(f"{path}: ") for line in lines]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SHIPPED, *EXAMPLES], ids=lambda path: path.name)
 def test_the_shipped_files_are_valid(path: Path) -> None:
     name, parts = read_environment_file(path)
     assert name == path.stem
     assert build_environment(name, parts).environment == name
 
 
-def test_two_are_shipped() -> None:
+def test_the_sample_and_three_examples_are_shipped() -> None:
     assert [path.stem for path in SHIPPED] == ["shop-production", "shop-staging"]
+    systems = ["go4u", "nextjs", "plm"]
+    expected = [f"{one}-{kind}" for one in systems for kind in ("production", "staging")]
+    assert [path.stem for path in EXAMPLES] == expected
 
 
 def test_the_least_that_is_needed(write: Write) -> None:
