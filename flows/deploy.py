@@ -29,6 +29,7 @@ from tasks.deploy_plan import (
     require_prerequisites,
 )
 from tasks.health import verify_release, verify_service
+from tasks.issue import open_issue
 from tasks.judgement import Judge
 from tasks.ledger import phase
 from tasks.migration_plan import MigrationPlan, plan_release_migration
@@ -245,5 +246,7 @@ def _return_to_good_release(environment: Environment, to: str, cause: str) -> st
         record_choice(main, target)
         if main and main.id != target.id:
             stop_release(platform, main.id)
-    announce(environment, f"{name} was rolled back to {target.version}", cause or "No cause was given.")
+    title = f"{name} was rolled back to {target.version}"
+    announce(environment, title, cause or "No cause was given.")
+    open_issue(environment, title, cause or "No cause was given.")
     return f"{target.version} has all traffic of {name} and was verified. Cause: {cause or 'not given'}."

@@ -12,6 +12,7 @@ from flows.guards.lock import locked
 from flows.guards.parameters import RequestedBy
 from flows.guards.procedure import procedure
 from tasks.armed_undo import ArmedUndo, close_undo, read_armed_undos
+from tasks.issue import open_issue
 from tasks.ledger import Run, current_run, end_dead_runs
 from tasks.leftovers import end_leftovers
 from tasks.notice import announce
@@ -41,7 +42,10 @@ def recover(
         end_dead_runs(run, dead, ending, message)
         for run_id in dead:
             publish_dead_run(environment.environment, run_id, ending, message, run.id)
-    announce(environment, f"{environment.environment} was recovered: {ending}", message)
+    title = f"{environment.environment} was recovered: {ending}"
+    announce(environment, title, message)
+    if ending == "Rolled back":
+        open_issue(environment, title, message)
     if run.failed_undos:
         raise NotPutBack(message)
     return message

@@ -6,12 +6,12 @@ from threading import Thread
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.settings import PREFECT_UI_URL
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError, FenceLost
 from blocks.notices import Notices
 from tasks.ledger import current_run
+from tasks.run_page import link_to_run
 
 SECONDS = 5
 """How long all channels together may take."""
@@ -22,7 +22,7 @@ SECONDS = 5
 def announce(environment: Environment, title: str, body: str) -> None:
     """Who, what, where, result, link: to every channel of the environment, and to the run's log."""
     run = current_run()
-    body = f"{body}\nAsked for by {run.requested_by or 'nobody named'}.\n{_link(run.id)}".strip()
+    body = f"{body}\nAsked for by {run.requested_by or 'nobody named'}.\n{link_to_run(run.id)}".strip()
     get_run_logger().info("%s\n%s", title, body)
     channels = environment.notices.channels
     if not channels:
@@ -48,11 +48,6 @@ class _Delivery(Thread):
 
     def run(self) -> None:
         self.failure = _send(*self._message)
-
-
-def _link(run_id: str) -> str:
-    """The run's page: of the run itself, also where one of its undos tells."""
-    return f"{PREFECT_UI_URL.value()}/runs/flow-run/{run_id}"
 
 
 def _send(notices: Notices, channel: str, title: str, body: str) -> str:

@@ -7,11 +7,17 @@ from threading import Thread
 from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.settings import PREFECT_UI_URL
 
 WAIT_SECONDS = 5.0
 """How long a run waits for its page before it goes on. Prefect's client itself tries for a minute."""
 
 log = logging.getLogger(__name__)
+
+
+def link_to_run(run_id: str) -> str:
+    """Its page: of the run itself, also where one of its undos tells."""
+    return f"{PREFECT_UI_URL.value()}/runs/flow-run/{run_id}"
 
 
 def show_page(markdown: str, key: str, description: str) -> None:

@@ -4,21 +4,37 @@ import os
 import signal
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import httpx
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
 from blocks.reference import Address, Secret, resolve
 from blocks.surroundings import of_git
 from blocks.unpack import unpack
+from blocks.vendor_api import VendorApi
 
 _GIT_SECONDS = 30
 _CI_SECONDS = 10
 _MOST_PAGES = 10
 """GitHub shows a thousand checks of a commit, a hundred a page."""
+_LONGEST_TITLE = 256
+_UNTOLD_SECONDS = 60
+"""To wait where GitHub puts a call off and does not say for how long."""
+
+
+class _CheckRun(BaseModel):
+    name: str
+    conclusion: str | None
+    """None while it runs."""
+
+
+class _CheckRuns(BaseModel):
+    total_count: int
+    check_runs: list[_CheckRun]
 
 
 class GitRepository(Part):
@@ -36,6 +52,10 @@ class GitRepository(Part):
         default=None, description="API address of the repository at its host, as https://…/repos/OWNER/NAME."
     )
     ci_token: Secret | None = Field(default=None, description="Reference to a token that may read check runs.")
+    issues: bool = Field(
+        default=False,
+        description="Whether a rollback opens an issue there, for its cause; the token has to be allowed to.",
+    )
 
     def read_address(self) -> str:
         """Where it can be cloned from: its remote's address; without a remote the folder itself."""
@@ -105,29 +125,42 @@ class GitRepository(Part):
         if self.ci_url is None:
             return None
         green = ("success", "neutral", "skipped")
-        checks = self._read_checks(resolve(self.ci_url).rstrip("/"), commit)
-        return [name for name, conclusion in checks if conclusion not in green] or (
+        checks = self._read_checks(commit)
+        return [check.name for check in checks if check.conclusion not in green] or (
             [] if checks else ["no check has run"]
         )
 
-    def _read_checks(self, url: str, commit: str) -> list[tuple[str, str | None]]:
-        """Name and conclusion of every check, from all pages; a running check has no conclusion yet."""
-        headers = {"Authorization": f"Bearer {resolve(self.ci_token)}"} if self.ci_token else {}
-        checks: list[tuple[str, str | None]] = []
-        try:
-            with httpx.Client(headers=headers, timeout=_CI_SECONDS) as client:
-                for page in range(1, _MOST_PAGES + 1):
-                    parameters = {"per_page": 100, "page": page}
-                    answer = client.get(f"{url}/commits/{commit}/check-runs", params=parameters)
-                    content = answer.raise_for_status().json()
-                    checks += [(str(check["name"]), check["conclusion"]) for check in content["check_runs"]]
-                    if len(checks) >= content["total_count"]:
-                        return checks
-        except httpx.HTTPStatusError as error:
-            raise Unreachable(f"The CI at {self.ci_url} answers {error.response.status_code}.") from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:
-            raise Unreachable(f"The CI at {self.ci_url} does not answer ({type(error).__name__}).") from None
-        raise Unreachable(f"The CI at {self.ci_url} has more checks of {commit[:10]} than it shows.")
+    def open_issue(self, title: str, body: str) -> str:
+        """Its address. Raises Unreachable: then nobody knows whether there is one."""
+        answer = self._host.call("POST", "/issues", json={"title": title[:_LONGEST_TITLE], "body": body})
+        return self._host.parsed(str, answer, "html_url")
+
+    def _read_checks(self, commit: str) -> list[_CheckRun]:
+        """From all pages."""
+        checks: list[_CheckRun] = []
+        for page in range(1, _MOST_PAGES + 1):
+            asked = {"per_page": 100, "page": page}
+            answer = self._host.call("GET", f"/commits/{commit}/check-runs", params=asked)
+            shown = self._host.parsed(_CheckRuns, answer)
+            checks += shown.check_runs
+            if len(checks) >= shown.total_count:
+                return checks
+        raise Unreachable(f"{self._host.named} has more checks of {commit[:10]} than it shows.")
+
+    @property
+    def _host(self) -> VendorApi:
+        return VendorApi(
+            named=f"The host of the repository at {self.ci_url}",
+            url=self.ci_url or "",
+            token=self.ci_token,
+            seconds=_CI_SECONDS,
+            look="Look at its status page, and whether the address of its API is right.",
+            unauthorized="Set the token reference to one that may read check runs, and open issues if that is wanted.",
+            read_reason=lambda refusal: refusal["message"],
+            refusal=Unreachable,
+            request_id="X-GitHub-Request-Id",
+            read_wait=_read_wait,
+        )
 
     def _must(self, verb: str, *arguments: str) -> str:
         """What it says."""
@@ -178,3 +211,18 @@ def _run_whole_group(command: list[str], seconds: float) -> "subprocess.Complete
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, complaint)
+
+
+def _read_wait(answer: httpx.Response) -> float | None:
+    """GitHub puts calls off with 403, too, and says when in one of two ways.
+
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    """
+    used_up = answer.headers.get("X-RateLimit-Remaining") == "0"
+    if answer.status_code not in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
+        return None
+    if (told := answer.headers.get("Retry-After", "")).isdigit():
+        return float(told)
+    if used_up and (ends := answer.headers.get("X-RateLimit-Reset", "")).isdigit():
+        return max(0.0, int(ends) - time.time())
+    return _UNTOLD_SECONDS if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else None

@@ -21,6 +21,7 @@ from blocks.ledger.connection import connect
 from flows.guards.approval import hear_answer
 from flows.guards.endings import Ending, as_state, describe, ending_after
 from flows.guards.parameters import checked, descriptions, digest, flow_signature, shown
+from tasks.issue import open_issue
 from tasks.ledger import Run, current_run, end_run, has_current_run, run_record
 from tasks.notice import announce
 from tasks.report import publish_report
@@ -146,6 +147,9 @@ def _end(run: Run, ending: Ending, message: str) -> None:
         end_run(run, ending.value, message)
         publish_report(run, ending.value, message)
         if ending in (Ending.ROLLED_BACK, Ending.NEEDS_A_HUMAN):
-            announce(_load(run.environment), f"{run.procedure} in {run.environment}: {ending.value}", message)
+            environment, title = _load(run.environment), f"{run.procedure} in {run.environment}: {ending.value}"
+            announce(environment, title, message)
+            if ending is Ending.ROLLED_BACK:
+                open_issue(environment, title, message)
     except BackstopError as error:
         log.error("The ending could not be written down or told: %s", error)

@@ -9,6 +9,8 @@ from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason=f"No browser: none of {', '.join(PROGRAMS)} is on PATH.")
 
+LIST_MILLISECONDS = 60_000
+"""The list looks anew now and then only, and what it shows at first may be older than its page."""
 DESCRIPTIONS = {
     "environment": "Which environment to act upon, as shop-production.",
     "version": "Release tag, as v1.2.0.",
@@ -58,4 +60,4 @@ def test_a_refused_run_reads_refused_in_the_list(interface: Interface, stack: Ru
     assert stack.run_as_ci("deploy", "shop-staging", version="v0.0.404")["ending"] == "Refused"
     interface.open_run_list()
     run = interface.listed_run("deploy v0.0.404 to shop-staging").first
-    expect(run.locator(".state-badge")).to_have_text("Refused")
+    expect(run.locator(".state-badge")).to_have_text("Refused", timeout=LIST_MILLISECONDS)

@@ -149,7 +149,7 @@ def test_ci(describe: Describe, platform: SmallService) -> None:
     platform.answers[path] = pages_of(*(check_run(f"test {number}", "failure") for number in range(9)))
     assert_line(look(describe(ci_url), "CI green"), False, "not green: test 0, test 1, test 2, test 3, test 4")
     platform.answers[path] = status(503)
-    assert_line(look(describe(ci_url), "CI green"), False, "answers 503")
+    assert_line(look(describe(ci_url), "CI green"), False, "failed with status 503")
     assert look(describe(ci_url), "CI green", commit=None) is None
 
 

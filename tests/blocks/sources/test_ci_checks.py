@@ -103,16 +103,16 @@ def test_more_than_it_shows_is_not_taken_for_green(github: SmallService) -> None
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (status(401, {"message": "Bad credentials"}), "answers 401"),
-        (status(404, {"message": "Not Found"}), "answers 404"),
-        (status(429, {"message": "rate limit"}), "answers 429"),
-        (status(301, {"message": "Moved Permanently"}), "answers 301"),
-        (status(200, b"<html>"), "does not answer"),
-        (status(200, {"message": "no list"}), "does not answer"),
-        (status(200, ["list"]), "does not answer"),
-        (status(200, {"total_count": 1, "check_runs": ["test"]}), "does not answer"),
-        (status(200, {"total_count": 1, "check_runs": [{"name": "test"}]}), "does not answer"),
-        (after(1, status(200)), "does not answer"),
+        (status(401, {"message": "Bad credentials"}), "refused: Bad credentials"),
+        (status(404, {"message": "Not Found"}), "refused: Not Found"),
+        (status(429, {"message": "rate limit"}), "takes no more calls"),
+        (status(301, {"message": "Moved Permanently"}), "failed with status 301"),
+        (status(200, b"<html>"), "is not the host"),
+        (status(200, {"message": "no list"}), "is not the host"),
+        (status(200, ["list"]), "is not the host"),
+        (status(200, {"total_count": 1, "check_runs": ["test"]}), "is not the host"),
+        (status(200, {"total_count": 1, "check_runs": [{"name": "test"}]}), "is not the host"),
+        (after(1, status(200)), "did not answer"),
     ],
 )
 def test_no_answer_is_not_green(
