@@ -28,6 +28,14 @@ def read_retry_after(answer: httpx.Response) -> float | None:
         return None
 
 
+def read_reset(answer: httpx.Response) -> float | None:
+    """Seconds until the window ends that `X-RateLimit-Reset` names, in seconds since 1970; None where it names none."""
+    ends = answer.headers.get("X-RateLimit-Reset", "")
+    if not (ends.isascii() and ends.isdigit()):
+        return None
+    return max(0.0, int(ends) - datetime.now(UTC).timestamp())
+
+
 def ask_when_allowed(
     ask: Callable[[], httpx.Response],
     longest: float = LONGEST_SECONDS,

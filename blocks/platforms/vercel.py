@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
-from blocks.rate_limit import read_retry_after
+from blocks.rate_limit import read_reset, read_retry_after
 from blocks.reference import Address, Secret, resolve
 from blocks.vendor_api import VendorApi
 
@@ -325,7 +325,5 @@ def _quoted(name: str) -> str:
 
 def _read_wait(answer: httpx.Response) -> float | None:
     """Vercel says when the window ends instead of for how long to wait: X-RateLimit-Reset, in seconds since 1970."""
-    told, ends = read_retry_after(answer), answer.headers.get("X-RateLimit-Reset", "")
-    if told is not None or answer.status_code != httpx.codes.TOO_MANY_REQUESTS or not ends.isdigit():
-        return told
-    return max(0.0, int(ends) - time.time())
+    told = read_retry_after(answer)
+    return read_reset(answer) if told is None and answer.status_code == httpx.codes.TOO_MANY_REQUESTS else told

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 
 import httpx
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
+from blocks.rate_limit import read_reset
 from blocks.reference import Address, Secret, resolve
 from blocks.surroundings import of_git
 from blocks.unpack import unpack
@@ -218,11 +218,10 @@ def _read_wait(answer: httpx.Response) -> float | None:
 
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    used_up = answer.headers.get("X-RateLimit-Remaining") == "0"
     if answer.status_code not in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
         return None
     if (told := answer.headers.get("Retry-After", "")).isdigit():
         return float(told)
-    if used_up and (ends := answer.headers.get("X-RateLimit-Reset", "")).isdigit():
-        return max(0.0, int(ends) - time.time())
+    if answer.headers.get("X-RateLimit-Remaining") == "0" and (ends := read_reset(answer)) is not None:
+        return ends
     return _UNTOLD_SECONDS if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else None
