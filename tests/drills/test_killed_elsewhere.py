@@ -54,7 +54,7 @@ def on_docker(
             admit_to_caddy(platform.caddy.url, caddy.endpoint)
             address, route = engine.endpoint.replace("http", "tcp"), CaddyRoute(url=caddy.endpoint, route=ROUTE)
             shop.apply(platform.model_copy(update={"engine": address, "caddy": route}))
-            log = DockerLog(engine, caddy, ledger, docked.ENVIRONMENT)
+            log = DockerLog(ledger, docked.ENVIRONMENT, engine, caddy)
             proxies: Mapping[Place, FaultProxy] = {"platform": engine, "proxy": caddy}
             yield Watched("on docker", docked.ENVIRONMENT, shop, log, lambda: log.begin(shop.shares()), proxies)
 
@@ -67,7 +67,7 @@ def on_vercel(
     ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("hosted")
     with hosted_shop(shared_production, GOOD, folder) as shop, running_proxy(shop.vercel.url) as proxy:
         shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
-        log = VercelLog(proxy, ledger, hosted.ENVIRONMENT)
+        log = VercelLog(ledger, hosted.ENVIRONMENT, proxy)
         traffic = shop.platform.read_traffic
         yield Watched("on Vercel", hosted.ENVIRONMENT, shop, log, lambda: log.begin(traffic()), {"platform": proxy})
     shared_production.reset()
