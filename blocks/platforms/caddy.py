@@ -16,6 +16,15 @@ _RETRY_AFTER_SECONDS = 30
 _TRY_SECONDS = 5
 """How long a request waits for an upstream that takes no connection; it may go to another one meanwhile."""
 
+_HTTP_1 = {"vars": {"{http.request.proto}": ["HTTP/1.0", "HTTP/1.1"]}, "not": [{"header": {"Upgrade": ["*"]}}]}
+_CLOSE = {"handler": "headers", "response": {"set": {"Connection": ["close"]}}}
+_LAST_ON_ITS_CONNECTION: dict[str, Any] = {
+    "handler": "subroute",
+    "routes": [{"match": [_HTTP_1], "handle": [_CLOSE]}],
+}
+"""With every change Caddy closes the connections that are idle, and with them a request that is just arriving on one.
+HTTP/1 cannot tell a visitor that it was not looked at; HTTP/2 can (RFC 9113, section 6.8)."""
+
 
 class Routing(NamedTuple):
     """What Caddy does with the requests of a route."""
@@ -88,7 +97,12 @@ def _handlers(routing: Routing) -> list[dict[str, Any]]:
     }
     nobody = {"match": [{"expression": "false"}], "handle": [_proxy(sorted(routing.leaving))]}
     leaving = {"handler": "subroute", "routes": [nobody]}
-    return [*([leaving] if routing.leaving else []), *([refusal] if routing.maintenance else []), proxy]
+    return [
+        _LAST_ON_ITS_CONNECTION,
+        *([leaving] if routing.leaving else []),
+        *([refusal] if routing.maintenance else []),
+        proxy,
+    ]
 
 
 def _proxy(addresses: list[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pruning on the real stack: shown first, done when told, and nothing but what it wrote itself."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def backups(folder: Path) -> set[str]:
 
 
 def test_only_told_so_it_deletes_and_only_its_own(stack: RunningStack, folder: Path, records: Records) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     shop = ShopDatabase(stack)
     proven = shop.back_up()
     made = [str(stack.run_procedure("back-up-database", ENVIRONMENT)["message"]).split()[1] for _ in range(2)]

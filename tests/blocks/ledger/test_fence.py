@@ -284,6 +284,7 @@ def test_what_died_and_what_only_lost_its_ledger_are_told_apart(ledger: LedgerDa
         ledger.open_run(watcher, "run-1", "shop")
         ledger.arm_undo(watcher, "run-1", "shop")
         ledger.as_superuser("SELECT pg_terminate_backend(backend_pid) FROM environment")
+        eventually(lambda: bool(read_abandoned(watcher)))
         (lives,) = read_abandoned(watcher)
         assert (lives.environment, lives.epoch, has_died(lives.process)) == ("shop", holder.epoch, False)
         holder.process.kill()

@@ -1,10 +1,14 @@
 """The Docker platform keeps the contract, on a real engine and behind a real Caddy."""
 
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import docker
+import httpx
 import pytest
 
 from blocks.platforms.caddy import CaddyRoute
@@ -23,6 +27,8 @@ from tests.blocks.platforms.engine import (
 )
 
 pytestmark = pytest.mark.timeout(120)
+
+KEPT_IN_LINE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +75,43 @@ class TestContract(PlatformContract):
     @pytest.fixture
     def subject(self, subject: Subject) -> Subject:
         return subject
+
+
+def test_the_answer_over_http_1_is_the_last_one_of_its_connection(subject: Subject) -> None:
+    subject.platform.shift_traffic({subject.start(subject.good).id: 100})
+
+    with httpx.Client(base_url=subject.address, timeout=20, trust_env=False) as client:
+        assert client.get("/").headers.get_list("Connection") == ["close"]
+        upgrading = {"Connection": "Upgrade", "Upgrade": "websocket"}
+        assert client.get("/", headers=upgrading).headers.get_list("Connection") == [], "what is upgraded goes on"
+
+
+@pytest.mark.skipif(
+    not KEPT_IN_LINE.exists() or KEPT_IN_LINE.read_text().strip() != "1",
+    reason="net.ipv4.tcp_migrate_req is not 1 on this machine",
+)
+def test_no_request_is_cut_off_however_often_the_traffic_is_shifted(subject: Subject) -> None:
+    old, new = subject.start(subject.good).id, subject.start(subject.better).id
+    subject.platform.shift_traffic({old: 100})
+    over = threading.Event()
+
+    def visit() -> int:
+        visits = 0
+        again = httpx.HTTPTransport(retries=1)  # only a connection that was refused: nothing had been sent
+        with httpx.Client(base_url=subject.address, timeout=20, transport=again) as client:
+            while not over.is_set():
+                client.post("/").raise_for_status()
+                visits += 1
+        return visits
+
+    with ThreadPoolExecutor(6) as pool:
+        visitors = [pool.submit(visit) for _ in range(6)]
+        try:
+            for share in range(1, 61):
+                subject.platform.shift_traffic({old: 100 - share, new: share})
+        finally:
+            over.set()
+        assert min(visitor.result() for visitor in visitors) > 0
 
 
 def test_a_container_that_was_made_and_never_started_is_taken_away_with_its_release(
