@@ -1,12 +1,13 @@
 """How a vendor's HTTP API is called: in time, again only where that is harmless, and with errors that hold no token.
 
-Nothing is repeated but what a vendor put off with 429, which it did not carry out. Redirects are not followed: the
-token would go wherever they point. No foreign error is quoted: some quote the header that holds the token.
+Nothing is repeated but what a vendor did not carry out: what it put off with 429, and what came with a token that had
+run out. Redirects are not followed: the token would go wherever they point. No foreign error is quoted: some quote the
+header that holds the token.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -22,6 +23,16 @@ _SEVERAL_LINES = 300
 """Characters of a vendor's words that a message quotes."""
 
 
+class PassingToken(Protocol):
+    """A token that is got for a while, and got anew."""
+
+    def read(self) -> str:
+        """One that should be good. Raises Unreachable, or that it is refused."""
+
+    def forget(self) -> None:
+        """It was refused: read gets another one."""
+
+
 @dataclass(frozen=True)
 class VendorApi:
     """One API at one address. References in it are looked up at each call."""
@@ -29,7 +40,7 @@ class VendorApi:
     named: str
     """As messages call it: `Vercel`, or `The sandbox platform at http://127.0.0.1:8081`."""
     url: str
-    token: str | None
+    token: str | PassingToken | None
     """Sent as `Authorization: Bearer`."""
     seconds: float
     """For one call."""
@@ -51,20 +62,10 @@ class VendorApi:
 
         A client a call: a kept connection may be one that the other side has closed.
         """
-        address = resolve(self.url).rstrip("/") + path
-        headers = {b"Authorization": f"Bearer {resolve(self.token)}".encode()} if self.token else {}
-        longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
-        try:
-            with httpx.Client(
-                headers=headers, timeout=self.seconds, verify=trusted_certificates(), trust_env=False
-            ) as client:
-                answer = ask_when_allowed(
-                    lambda: client.request(method, address, **content), longest, read_wait=self.read_wait
-                )
-        except httpx.TimeoutException:
-            raise Unreachable(f"{self.named} did not answer within {self.seconds:g} s.", self.look) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"{self.named} cannot be reached ({type(error).__name__}).", self.look) from None
+        answer = self._ask(method, path, content)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and self.token and not isinstance(self.token, str):
+            self.token.forget()  # what was not let in has changed nothing: it may be repeated
+            answer = self._ask(method, path, content)
         if self.read_wait(answer) is not None or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise Unreachable(f"{self.named} takes no more calls for a moment{self._number(answer)}.", self.look)
         if answer.is_client_error:
@@ -85,6 +86,28 @@ class VendorApi:
             return TypeAdapter(shape).validate_python(content)
         except (ValueError, LookupError, TypeError):  # says no more: the answer may hold secrets
             raise Unreachable(f"What answered is not {self.named[0].lower()}{self.named[1:]}.", self.look) from None
+
+    def _ask(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
+        address = resolve(self.url).rstrip("/") + path
+        token = self._read_token()
+        headers = {b"Authorization": f"Bearer {token}".encode()} if token else {}
+        longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
+        try:
+            with httpx.Client(
+                headers=headers, timeout=self.seconds, verify=trusted_certificates(), trust_env=False
+            ) as client:
+                return ask_when_allowed(
+                    lambda: client.request(method, address, **content), longest, read_wait=self.read_wait
+                )
+        except httpx.TimeoutException:
+            raise Unreachable(f"{self.named} did not answer within {self.seconds:g} s.", self.look) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{self.named} cannot be reached ({type(error).__name__}).", self.look) from None
+
+    def _read_token(self) -> str | None:
+        if isinstance(self.token, str):
+            return resolve(self.token)
+        return self.token.read() if self.token else None
 
     def _reason(self, answer: httpx.Response) -> str:
         try:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import uvicorn
 from openapi_core.exceptions import OpenAPIError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,9 +22,8 @@ from starlette.routing import Route
 
 from blocks.errors import RefusedByPlatform
 from blocks.platforms.interface import Platform, Release
-from tests.blocks.platforms.waiting import eventually
-from tests.deployments.shop.processes import free_port
 from tests.standins.description import Description, Sent
+from tests.standins.serving import serving
 
 PROJECT, NAME, TEAM, TOKEN = "prj_of_the_shop", "shop", "team_of_the_shop", "vercel-token-of-the-test"
 REPOSITORY = "example/shop"
@@ -343,15 +341,6 @@ class VercelStandIn:
 
 @contextmanager
 def running_vercel(beneath: Platform, description: Description) -> Iterator[VercelStandIn]:
-    standing_in, port = VercelStandIn(beneath, description), free_port()
-    config = uvicorn.Config(standing_in.application(), "127.0.0.1", port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = threading.Thread(target=server.run, daemon=True)
-    serving.start()
-    try:
-        eventually(lambda: server.started)
-        standing_in.url = f"http://127.0.0.1:{port}"
+    standing_in = VercelStandIn(beneath, description)
+    with serving(standing_in.application()) as standing_in.url:
         yield standing_in
-    finally:
-        server.should_exit = True
-        serving.join(10)
