@@ -24,6 +24,7 @@ from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.part import Part
 from blocks.platforms.docker import DockerPlatform
+from blocks.platforms.railway import RailwayPlatform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.platforms.vercel import VercelPlatform
 from blocks.rollout import Rollout
@@ -46,7 +47,9 @@ class Environment(Part):
     _description = "Everything that a procedure acts upon, under one name. Written by `backstop apply`."
 
     environment: str = Field(pattern=rf"^{NAME.pattern}$", max_length=60, description="Its name.")
-    platform: SandboxPlatform | DockerPlatform | VercelPlatform = Field(description="What runs the releases.")
+    platform: SandboxPlatform | DockerPlatform | VercelPlatform | RailwayPlatform = Field(
+        description="What runs the releases."
+    )
     service: Service = Field(description="Where the service answers.")
     metrics: PrometheusEndpoint | PrometheusServer = Field(description="Where the numbers come from.")
     source: GitRepository = Field(description="Where releases come from.")

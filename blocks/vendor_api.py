@@ -8,6 +8,7 @@ header that holds the token.
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
@@ -41,7 +42,7 @@ class VendorApi:
     """As messages call it: `Vercel`, or `The sandbox platform at http://127.0.0.1:8081`."""
     url: str
     token: str | PassingToken | None
-    """Sent as `Authorization: Bearer`."""
+    """A reference to one, or what gets one."""
     seconds: float
     """For one call."""
     look: str
@@ -52,6 +53,8 @@ class VendorApi:
     """Its own words out of the JSON of a refusal."""
     refusal: type[BackstopError] = RefusedByPlatform
     """Raised for an answer that says no."""
+    sent_as: str = "Authorization: Bearer {}"
+    """The header that the token is sent in."""
     request_id: str = ""
     """The header that says under which number the vendor has kept a call."""
     read_wait: Callable[[httpx.Response], float | None] = read_retry_after
@@ -67,13 +70,13 @@ class VendorApi:
             self.token.forget()  # what was not let in has changed nothing: it may be repeated
             answer = self._ask(method, path, content)
         if self.read_wait(answer) is not None or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise Unreachable(f"{self.named} takes no more calls for a moment{self._number(answer)}.", self.look)
+            raise Unreachable(f"{self.named} takes no more calls for a moment{self.number_of(answer)}.", self.look)
         if answer.is_client_error:
             raise self.refusal(
-                f"{self.named} refused: {self._reason(answer)}{self._number(answer)}.", self._hint(answer)
+                f"{self.named} refused: {self._reason(answer)}{self.number_of(answer)}.", self._hint(answer)
             )
         if not answer.is_success:
-            status = f"status {answer.status_code}{self._number(answer)}"
+            status = f"status {answer.status_code}{self.number_of(answer)}"
             raise Unreachable(f"{self.named} failed with {status}.", self.look)
         return answer
 
@@ -83,14 +86,31 @@ class VendorApi:
             content = answer.json()
             for name in path:
                 content = content[name]
+        except (ValueError, LookupError, TypeError):
+            raise self._unexpected() from None
+        return self.shaped(shape, content)
+
+    def shaped(self, shape: type[Shape], content: object) -> Shape:
+        """A part of an answer. Raises Unreachable where it is not of that shape."""
+        try:
             return TypeAdapter(shape).validate_python(content)
-        except (ValueError, LookupError, TypeError):  # says no more: the answer may hold secrets
-            raise Unreachable(f"What answered is not {self.named[0].lower()}{self.named[1:]}.", self.look) from None
+        except ValueError:
+            raise self._unexpected() from None
+
+    @property
+    def scheme(self) -> str:
+        """`https`, but for a stand-in: what a vendor runs answers as its API does."""
+        return urlsplit(resolve(self.url)).scheme
+
+    def _unexpected(self) -> Unreachable:
+        """Says no more: the answer may hold secrets."""
+        return Unreachable(f"What answered is not {self.named[0].lower()}{self.named[1:]}.", self.look)
 
     def _ask(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
         address = resolve(self.url).rstrip("/") + path
         token = self._read_token()
-        headers = {b"Authorization": f"Bearer {token}".encode()} if token else {}
+        header, _, value = self.sent_as.format(token).partition(": ")
+        headers = {header.encode(): value.encode()} if token else {}
         longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
         try:
             with httpx.Client(
@@ -120,6 +140,7 @@ class VendorApi:
             return self.unauthorized
         return "It changed nothing."
 
-    def _number(self, answer: httpx.Response) -> str:
+    def number_of(self, answer: httpx.Response) -> str:
+        """The vendor's own number of the call in words; empty where it said none."""
         number = answer.headers.get(self.request_id, "") if self.request_id else ""
         return f" (its number of the call: {number[:100]})" if number else ""

@@ -24,6 +24,7 @@ from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.platforms.docker import DockerPlatform
+from blocks.platforms.railway import RailwayPlatform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.platforms.vercel import VercelPlatform
 from blocks.rollout import Rollout
@@ -36,7 +37,12 @@ from blocks.trial import Trial
 from deployments.strict_yaml import explain, load_strictly
 
 PARTS: dict[str, dict[str, type[Block]]] = {
-    "platform": {"sandbox": SandboxPlatform, "docker": DockerPlatform, "vercel": VercelPlatform},
+    "platform": {
+        "sandbox": SandboxPlatform,
+        "docker": DockerPlatform,
+        "vercel": VercelPlatform,
+        "railway": RailwayPlatform,
+    },
     "service": {"": Service},
     "metrics": {"prometheus-endpoint": PrometheusEndpoint, "prometheus": PrometheusServer},
     "source": {"git": GitRepository},

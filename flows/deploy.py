@@ -184,7 +184,7 @@ def _bring_up(environment: Environment, plan: DeployPlan) -> Release:
     if plan.deployer == "tag":
         with phase("follow what the tag set off"):
             return follow_release(environment, plan.version, seconds)
-    with phase("start without traffic"):
+    with phase("start the release"):
         started = start_release(platform, plan.version, plan.commit)
         release = wait_for_release(platform, started.id, seconds)
     with phase("verify release"):

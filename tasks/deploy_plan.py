@@ -16,7 +16,7 @@ from tasks.markdown import plain
 from tasks.migration_plan import MigrationPlan, migration_effect, publish_migration_plan
 from tasks.prerequisite import Prerequisite, check_prerequisites
 from tasks.question import Effect, Question
-from tasks.traffic import TrafficBefore, read_main_release
+from tasks.traffic import TrafficBefore, read_main_release, starting_is_shifting
 from tasks.version import check_version
 
 
@@ -90,6 +90,7 @@ def _notes(platform: Platform, weighted: bool) -> list[str]:
     """What the platform cannot do, and what that means here."""
     notes = {
         "No gradual shift here: 0 → 100 %.": weighted,
+        "Starting is shifting here: users meet the release before it is verified.": not starting_is_shifting(platform),
         "Nothing is stopped here: what loses its traffic stays, until the platform removes it.": (
             Capability.STOP in platform.capabilities
         ),

@@ -31,7 +31,7 @@ def return_to_releases(environment: Environment, before: TrafficBefore) -> None:
     """All traffic back to the releases of before; where they run no more, or somebody deployed since, start anew."""
     platform = environment.platform
     running = {release.id for release in platform.read_releases() if release.state == "running"}
-    if is_explained(platform.read_traffic(), before) and set(before.split) <= running:
+    if is_explained(platform, platform.read_traffic(), before) and set(before.split) <= running:
         return_traffic(environment, before)
     else:
         main = read_main_release(platform)

@@ -6,12 +6,20 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import Environment
 from blocks.errors import BackstopError, BadParameter, ReleaseIsBad
 from blocks.platforms.interface import Platform, Release, Split
-from tasks.effect import effect, read_intents
+from tasks.effect import effect
 from tasks.ledger import current_run
 from tasks.question import Effect, Question, fingerprint_of
 from tasks.release import stop_release
 from tasks.retry import wait_out
-from tasks.traffic import TrafficBefore, is_explained, not_explained, read_main_release, shift_traffic
+from tasks.traffic import (
+    TrafficBefore,
+    is_explained,
+    not_explained,
+    read_main_release,
+    read_started,
+    shift_traffic,
+    starting_is_shifting,
+)
 from tasks.version import check_version
 
 
@@ -27,10 +35,12 @@ def return_traffic(environment: Environment, before: TrafficBefore) -> None:
 
 def _return_traffic(environment: Environment, before: TrafficBefore) -> None:
     platform = environment.platform
+    if starting_is_shifting(platform):
+        _stop_releases_of(platform, before)  # what is on its way would take the traffic later
     split = platform.read_traffic()
     if split == before.split:
         return
-    if not (is_explained(split, before) or _ci_may_have_made(environment, before, split)):
+    if not (is_explained(platform, split, before) or _ci_may_have_made(environment, before, split)):
         raise not_explained(split, before)
     with effect("shift traffic", split=before.split):
         platform.shift_traffic(before.split)
@@ -55,7 +65,7 @@ def stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
 
 def _stop_releases_of(platform: Platform, before: TrafficBefore) -> None:
     traffic = platform.read_traffic()
-    for release in _started_by(platform, before):
+    for release in read_started(platform, before):
         if release.id not in traffic and release.state != "stopped":
             stop_release(platform, release.id)
 
@@ -112,21 +122,8 @@ def _ci_may_have_made(environment: Environment, before: TrafficBefore, split: Sp
     """Where CI shifts the traffic, no intent of the run tells which splits it sets off."""
     if environment.rollout.deployer != "tag":
         return False
-    made = {release.id for release in _started_by(environment.platform, before)}
+    made = {release.id for release in read_started(environment.platform, before)}
     return set(split) <= {*made, *before.split}
-
-
-def _started_by(platform: Platform, before: TrafficBefore) -> list[Release]:
-    """What the run started, for the first time or again, or what its tag made somebody else start."""
-    intents = read_intents(current_run().connection, before.run_id, "start stopped release")
-    started_again = {intent["release"] for intent in intents}
-    return [
-        release
-        for release in platform.read_releases()
-        if release.started_by == before.run_id
-        or release.id in started_again
-        or (not release.started_by and release.version == before.version and release.id not in before.known)
-    ]
 
 
 def record_choice(left: Release | None, chosen: Release) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError, SomebodyElseChangedIt
-from blocks.platforms.interface import Platform, Release, Split
+from blocks.platforms.interface import Capability, Platform, Release, Split
 from tasks.effect import effect, read_intents
 from tasks.ledger import current_run
 from tasks.retry import is_passing
@@ -46,7 +46,7 @@ def shift_traffic(platform: Platform, split: Split, before: TrafficBefore | None
     A split that is in force, as after a call that was carried out and not answered, is not asked for again.
     """
     now = platform.read_traffic()
-    if before and not is_explained(now, before):
+    if before and not is_explained(platform, now, before):
         raise not_explained(now, before)
     if now == split:
         return
@@ -54,10 +54,30 @@ def shift_traffic(platform: Platform, split: Split, before: TrafficBefore | None
         platform.shift_traffic(split)
 
 
-def is_explained(split: Split, before: TrafficBefore) -> bool:
+def is_explained(platform: Platform, split: Split, before: TrafficBefore) -> bool:
     """Whether the split is the one before the run, or one that the run made or may have made."""
     intents = read_intents(current_run().connection, before.run_id, "shift traffic")
-    return split == before.split or split in [intent["split"] for intent in intents]
+    if split == before.split or split in [intent["split"] for intent in intents]:
+        return True
+    return starting_is_shifting(platform) and set(split) <= {release.id for release in read_started(platform, before)}
+
+
+def starting_is_shifting(platform: Platform) -> bool:
+    """Whether a release that is started takes the traffic by itself, as soon as it is healthy."""
+    return Capability.START_WITHOUT_TRAFFIC not in platform.capabilities
+
+
+def read_started(platform: Platform, before: TrafficBefore) -> list[Release]:
+    """What the run started, for the first time or again, or what its tag made somebody else start."""
+    intents = read_intents(current_run().connection, before.run_id, "start stopped release")
+    started_again = {intent["release"] for intent in intents}
+    return [
+        release
+        for release in platform.read_releases()
+        if release.started_by == before.run_id
+        or release.id in started_again
+        or (not release.started_by and release.version == before.version and release.id not in before.known)
+    ]
 
 
 def not_explained(split: Split, before: TrafficBefore) -> SomebodyElseChangedIt:

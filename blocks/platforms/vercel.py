@@ -8,7 +8,7 @@ import re
 import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from pydantic import AliasChoices, BaseModel, Field
@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, Field
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from blocks.rate_limit import read_reset, read_retry_after
-from blocks.reference import Address, Secret, resolve
+from blocks.reference import Address, Secret
 from blocks.vendor_api import VendorApi
 
 Shape = TypeVar("Shape")
@@ -277,13 +277,12 @@ class VercelPlatform(Platform):
 
     def _release(self, deployment: _Deployment) -> Release:
         meta, state = deployment.meta, _STATES.get(deployment.readyState, "starting")
-        scheme = urlsplit(resolve(self.url)).scheme  # a deployment answers where its API does
         return Release(
             id=deployment.uid,
             version=meta.get(_VERSION) or meta.get("githubCommitRef", ""),
             commit=meta.get(_COMMIT) or meta.get("githubCommitSha", ""),
             state=state,
-            url=f"{scheme}://{deployment.url}" if state == "running" else None,
+            url=f"{self._api.scheme}://{deployment.url}" if state == "running" else None,
             replicas=1 if state in ("running", "starting") else 0,
             started_by=meta.get(_RUN, ""),
             created_at=datetime.fromtimestamp(deployment.created / 1000, UTC),

@@ -19,6 +19,7 @@ from blocks.part import Part
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.interface import Platform
+from blocks.platforms.railway import RailwayPlatform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.platforms.vercel import VercelPlatform
 
@@ -120,6 +121,7 @@ PLATFORMS = [
     SandboxPlatform(url="http://127.0.0.1:1", token=REFERENCE),
     DockerPlatform(service="shop", image="shop", caddy=CaddyRoute(route="shop")),
     VercelPlatform(project="shop", repository="example/shop", token=REFERENCE, url="http://127.0.0.1:1"),
+    RailwayPlatform(project="1", railway_environment="2", service="3", token=REFERENCE),
 ]
 
 

@@ -11,7 +11,7 @@ from tests.running_stack import RunningStack
 PHASES = [
     "plan",
     "measure baseline",
-    "start without traffic",
+    "start the release",
     "verify release",
     "50 % of the traffic",
     "100 % of the traffic",

@@ -171,11 +171,13 @@ class PlatformContract:
         assert {subject.visit() for _ in range(100)} == {old.version, new.version}
 
     def test_a_url_reaches_its_release_whatever_the_traffic(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
         old, new = subject.start(subject.good), subject.start(subject.better)
         subject.platform.shift_traffic({old.id: 100})
         assert ask(new) == new.version
 
     def test_requests_under_way_finish_where_they_are(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
         old, new = subject.start(subject.good), subject.start(subject.better)
         subject.platform.shift_traffic({old.id: 100})
         with ThreadPoolExecutor() as pool:
@@ -187,6 +189,7 @@ class PlatformContract:
             assert slow.result(10) == old.version
 
     def test_no_traffic_for_what_is_not_running(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
         release = subject.start(subject.good)
         subject.platform.shift_traffic({release.id: 100})
         stopped = subject.start(subject.better)
@@ -218,6 +221,7 @@ class PlatformContract:
 
     def test_stopping_lets_requests_finish(self, subject: Subject) -> None:
         subject.can(Capability.STOP)
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
         old, new = subject.start(subject.good), subject.start(subject.better)
         subject.platform.shift_traffic({old.id: 100})
         with ThreadPoolExecutor() as pool:
@@ -243,6 +247,7 @@ class PlatformContract:
 
     def test_stopping_twice_or_the_unknown_changes_nothing(self, subject: Subject) -> None:
         subject.can(Capability.STOP)
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
         release = subject.start(subject.good)
         subject.platform.stop_release(release.id)
         eventually(lambda: subject.read(release.id).state == "stopped")
@@ -307,8 +312,8 @@ class PlatformContract:
         subject.platform.set_variables({"GREETING": "old"})
         old = subject.start(subject.good)
         subject.platform.set_variables({"GREETING": "new; $(ü)"})
-        new = subject.start(subject.good)
         assert ask(old, "/variable/GREETING") == "old"
+        new = subject.start(subject.good)
         assert ask(new, "/variable/GREETING") == "new; $(ü)"
 
     def test_a_release_started_anew_has_the_new_variables(self, subject: Subject) -> None:
