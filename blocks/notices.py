@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from blocks.errors import Unreachable
+from blocks.pager import PagerDuty
 from blocks.part import Part
 from blocks.reference import Secret, resolve
+from blocks.status_page import Statuspage
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -27,6 +29,8 @@ class Notices(Part):
         max_length=20,
         description="References to apprise URLs, as slack://, tgram://, mailto://.",
     )
+    pager: PagerDuty | None = Field(None, description="Who is paged when a run needs a human.")
+    status_page: Statuspage | None = Field(None, description="What tells visitors that they are kept out.")
 
     def check(self, channel: str) -> None:
         """Raises Unreachable when it holds no address that a message can be sent to. Nobody is told anything."""

@@ -1,5 +1,5 @@
 """Starts `recover` where a run died: an armed undo whose fence is free is the sign. Ends runs that nobody approved, and
-those that died with nothing armed.
+those that died with nothing armed. Has somebody paged, and visitors told.
 
 A small process beside the worker: `python -m deployments.supervisor`. It looks at the
 ledger only; what Prefect thinks of a run proves nothing. Whatever it starts is safe to
@@ -10,10 +10,11 @@ import logging
 import math
 import signal
 import time
+from collections.abc import Callable
 from contextlib import closing
 from itertools import count
-from threading import Event
-from typing import NamedTuple
+from threading import Event, Thread
+from typing import NamedTuple, Protocol
 
 import psycopg
 
@@ -24,10 +25,13 @@ from blocks.ledger.connection import Connection, connect
 from blocks.ledger.dead_runs import end_dead_run, read_dead_runs
 from blocks.ledger.fence import Abandoned, read_abandoned
 from blocks.process_name import has_died
+from deployments.alert_sweep import AlertSweep
 from deployments.approval_sweep import tend_approvals
 from deployments.prefect_api import FINAL, PrefectApi
 
 SWEEP_SECONDS = 1.0
+ALERT_SECONDS = 5.0
+"""How often pager and status page are brought to what the ledger says, by a thread of their own: they may be slow."""
 PATIENCE_SECONDS = 4.0
 """A run whose ledger was away for a moment takes its own lock back first. One whose process died here does not."""
 TEND_SECONDS = 5.0
@@ -103,15 +107,19 @@ def start_recover(environment: str, epoch: int, attempt: int = 0) -> Recover:
     return Recover(run_id, number)
 
 
-def supervise(ended: Event) -> None:
+class Sweeper(Protocol):
+    def sweep(self, connection: Connection, now: float) -> None: ...
+
+
+def keep_sweeping(ended: Event, name: str, seconds: float, begin: Callable[[], Sweeper]) -> None:
     """Sweep until `ended` is set. A ledger or a server that is away is tried again."""
-    supervisor, connection = Supervisor(), None
-    while not ended.wait(SWEEP_SECONDS):
+    sweeper, connection = begin(), None
+    while not ended.wait(seconds):
         try:
             if connection is None or connection.closed:
-                connection = connect("supervisor")
-                supervisor = Supervisor()
-            supervisor.sweep(connection, time.monotonic())
+                connection = connect(name)
+                sweeper = begin()
+            sweeper.sweep(connection, time.monotonic())
         except (BackstopError, psycopg.Error, OSError) as error:
             log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
             if connection is not None:
@@ -124,7 +132,9 @@ def main() -> None:
     ended = Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: ended.set())
-    supervise(ended)
+    alerts = (ended, "alerts", ALERT_SECONDS, AlertSweep)
+    Thread(target=keep_sweeping, args=alerts, name="alerts", daemon=True).start()
+    keep_sweeping(ended, "supervisor", SWEEP_SECONDS, Supervisor)
 
 
 if __name__ == "__main__":

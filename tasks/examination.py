@@ -14,6 +14,7 @@ from blocks.database import PostgresDatabase
 from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused
 from blocks.notices import Notices
+from blocks.pager import PagerDuty
 from blocks.platforms.interface import Capability, Platform
 from blocks.postgres.connection import connect
 from blocks.postgres.programs import find_programs_for
@@ -21,6 +22,7 @@ from blocks.reference import resolve
 from blocks.secrets.interface import RotatedSecret
 from blocks.sinks.interface import Sink
 from blocks.sources.git_repository import GitRepository
+from blocks.status_page import Statuspage
 from blocks.stores.interface import Store
 from tasks.health import Check, read_version
 from tasks.traffic import read_main_release
@@ -67,6 +69,10 @@ def _looks(environment: Environment) -> list[_Look]:
         _Look(f"channel {channel}", partial(_address, environment.notices, channel))
         for channel in environment.notices.channels
     ]
+    if pager := environment.notices.pager:
+        looks.append(_Look("pager", partial(_pager, pager)))
+    if page := environment.notices.status_page:
+        looks.append(_Look("status page", partial(_status_page, page)))
     for name, store in {"store": environment.store, "region copy": environment.region_copy}.items():
         if store:
             looks.append(_Look(name, partial(_objects, store, environment.environment)))
@@ -138,6 +144,15 @@ def _ci(source: GitRepository) -> str:
 def _address(notices: Notices, channel: str) -> str:
     notices.check(channel)
     return "can be sent to"
+
+
+def _pager(pager: PagerDuty) -> str:
+    resolve(pager.routing_key)
+    return "has a routing key; PagerDuty has no call that only looks at it"
+
+
+def _status_page(page: Statuspage) -> str:
+    return f"answers; {page.count_unresolved()} incidents are not resolved"
 
 
 def _objects(store: Store, environment: str) -> str:

@@ -20,6 +20,7 @@ from blocks.backups import Assertion
 from blocks.database import Instance
 from blocks.drills import Objective
 from blocks.freeze import Freeze
+from blocks.pager import PagerDuty
 from blocks.platforms.caddy import CaddyRoute
 from blocks.secrets.encryption_key import EncryptionKey
 from blocks.secrets.generated import Generated
@@ -33,6 +34,7 @@ from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
+from blocks.status_page import Statuspage
 from deployments.cli import COMMANDS
 from deployments.environment_file import PARTS
 
@@ -54,6 +56,8 @@ INNER = {
     "A secret: generated": Generated,
     "A secret: provided": Provided,
     "A report": Report,
+    "A pager": PagerDuty,
+    "A status page": Statuspage,
     "A sink: platform": PlatformVariables,
     "A sink: directory": Directory,
     "A sink: env-file": EnvFile,

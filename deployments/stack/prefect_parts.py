@@ -83,6 +83,7 @@ def supervisor(layout: Layout) -> Component:
         name="supervisor",
         argv=(sys.executable, "-m", "deployments.supervisor"),
         environment=describe_surroundings(layout),
+        inherits=True,  # it looks up the references of pagers and status pages
         needs=("server",),
         is_ready=lambda began: True,
         address="starts recover where a run died",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.blocks.platforms.waiting import eventually
@@ -19,6 +20,9 @@ from tests.flows.runner import Runner, running_procedures
 from tests.flows.shop_database import NAME, ShopDatabase
 from tests.flows.writers import Writers
 from tests.running_stack import RunningStack
+from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandIn
+from tests.standins.standing_in import served
+from tests.standins.statuspage import KEY, PAGE, StatuspageStandIn
 
 VERSION = "v9.0.0"
 ADD = "ALTER TABLE tasks ADD COLUMN place text;"
@@ -35,18 +39,44 @@ END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse();
 """
 """The release works in its trial, and on the live database it does not."""
+HELD = 4711
+WHILE_HELD = f"""
+DO $$ BEGIN
+  WHILE current_database() = '{NAME}' AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {HELD})
+  LOOP PERFORM pg_sleep(0.05); END LOOP;
+END $$;
+"""
+
+
+@pytest.fixture(scope="module")
+def pagerduty() -> Iterator[PagerDutyStandIn]:
+    with served(standing_in := PagerDutyStandIn()):
+        yield standing_in
+
+
+@pytest.fixture(scope="module")
+def statuspage() -> Iterator[StatuspageStandIn]:
+    with served(standing_in := StatuspageStandIn()):
+        yield standing_in
 
 
 @pytest.fixture(scope="module")
 def shared_migrations(
-    shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+    shared_stack: RunningStack,
+    pagerduty: PagerDutyStandIn,
+    statuspage: StatuspageStandIn,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Migrations, Runner]]:
     """The environment is applied, and there is a proven backup of it, without what other tests left."""
     shared_stack.mend()
     ShopDatabase(shared_stack).ask("DELETE FROM tasks")
     folder = tmp_path_factory.mktemp("migrations")
     migrations = clone_for(shared_stack, folder)
-    shared_stack.run("apply", str(write_environment(folder, migrations)))
+    (folder / "pager-key").write_text(ROUTING_KEY)
+    (folder / "page-key").write_text(KEY)
+    page = {"page": PAGE, "key": f"file:{folder}/page-key", "url": statuspage.url, "after_seconds": 0}
+    outside = {"pager": {"routing_key": f"file:{folder}/pager-key", "url": pagerduty.url}, "status_page": page}
+    shared_stack.run("apply", str(write_environment(folder, migrations, notices=outside)))
     with running_procedures(shared_stack) as runner:
         made = runner.run("back-up-database", ENVIRONMENT)
         assert made["ending"] == "Done", made
@@ -227,7 +257,7 @@ def test_one_that_breaks_the_service_is_taken_back(
 
 
 def test_a_way_back_that_fails_asks_for_a_human_and_keeps_what_there_is(
-    shop: ShopDatabase, migrations: Migrations, runner: Runner
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, pagerduty: PagerDutyStandIn
 ) -> None:
     shop.write_task("in the way")
     fails = "SELECT 1 / (1 - count(*)) FROM tasks WHERE title = 'in the way';"
@@ -237,6 +267,13 @@ def test_a_way_back_that_fails_asks_for_a_human_and_keeps_what_there_is(
     assert "division by zero" in result["message"]
     assert "place" in columns(shop)
     assert "in the way" in str(shop.rows()["tasks"])
+
+    key = f"backstop/{ENVIRONMENT}/{result['run']}"
+    eventually(lambda: key in pagerduty.open, RUN_SECONDS)
+    assert "division by zero" in pagerduty.open[key]["summary"]
+    shop.stack.run("recover", "--settled", result["run"])
+    eventually(lambda: key not in pagerduty.open, RUN_SECONDS)
+    assert pagerduty.woken[key] == 1
 
 
 def test_one_without_an_exact_way_back_keeps_every_write_and_asks_for_a_human(
@@ -253,10 +290,15 @@ def test_one_without_an_exact_way_back_keeps_every_write_and_asks_for_a_human(
 
 
 def test_with_writes_stopped_it_is_done_and_visitors_are_told_meanwhile(
-    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records
+    shop: ShopDatabase, migrations: Migrations, runner: Runner, records: Records, statuspage: StatuspageStandIn
 ) -> None:
     may_connect = shop.read().may_connect
-    result = migrate(runner, migrations.commit("place", ADD, DROP), stop_writes="yes")
+    commit = migrations.commit("place", f"{WHILE_HELD} {ADD}", DROP)
+    with psycopg.connect(shop.stack.layout.database_url("backstop"), connect_timeout=5) as elsewhere:
+        elsewhere.execute("SELECT pg_advisory_lock(%s)", [HELD])
+        runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="yes")
+        eventually(statuspage.unresolved, RUN_SECONDS)
+    result = runner.result()
     assert result["ending"] == "Done", result["message"]
     assert "place" in columns(shop)
     assert shop.read().may_connect == may_connect
@@ -264,6 +306,8 @@ def test_with_writes_stopped_it_is_done_and_visitors_are_told_meanwhile(
     told = ["enter maintenance", "stop writes", "apply migrations", "resume writes", "leave maintenance"]
     assert [effect for effect in effects if effect in told] == told
     eventually(shop.service_answers)
+    eventually(lambda: not statuspage.unresolved(), RUN_SECONDS)
+    assert statuspage.incidents[0]["metadata"] == {"backstop": {"run": result["run"]}}
     records.assert_settled(ENVIRONMENT)
 
 

@@ -28,7 +28,11 @@ def ill(shared_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) ->
     content["platform"]["token"] = f"file:{folder}/token"
     content["metrics"] = {"type": "prometheus", "url": "http://127.0.0.1:1"}
     content["source"] = {"type": "git", "folder": str(folder)}
-    content["notices"] = {"channels": [f"file:{folder}/channel"]}
+    content["notices"] = {
+        "channels": [f"file:{folder}/channel"],
+        "pager": {"routing_key": f"file:{folder}/no-such-file"},
+        "status_page": {"page": "shop", "key": f"file:{folder}/token", "url": "http://127.0.0.1:1"},
+    }
     content["store"] = {"type": "directory", "folder": f"{folder}/away"}
     content["database"]["restore_url"] = content["database"]["backup_url"]
     content["cache"] = {"url": f"file:{folder}/no-such-file"}
@@ -70,6 +74,8 @@ def test_what_is_not_is_named_with_a_hint_and_without_a_secret(stack: RunningSta
         "metrics": "refused",  # of whose release it asks the platform first
         "source": "no commit",
         channel: "holds no address",
+        "pager": "refers to file:",
+        "status page": "cannot be reached",
         "database, to restore": "may not create databases",
         "Redis": "refers to file:",
     }
