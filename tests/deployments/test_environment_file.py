@@ -53,9 +53,9 @@ def test_the_shipped_files_are_valid(path: Path) -> None:
     assert build_environment(name, parts).environment == name
 
 
-def test_the_sample_and_three_examples_are_shipped() -> None:
+def test_the_sample_and_the_examples_are_shipped() -> None:
     assert [path.stem for path in SHIPPED] == ["shop-production", "shop-staging"]
-    systems = ["go4u", "nextjs", "plm"]
+    systems = ["go4u", "nextjs", "plm", "vendhub"]
     expected = [f"{one}-{kind}" for one in systems for kind in ("production", "staging")]
     assert [path.stem for path in EXAMPLES] == expected
 

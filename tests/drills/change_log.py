@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import ClassVar, NamedTuple
 
 from tests.blocks.stores.faults import FaultProxy, Request
-from tests.drills.moments import READING
+from tests.drills.moments import changes_something
 from tests.drills.platform_log import check_splits, is_intended
 
 _HANDLED = range(200, 400)
@@ -16,7 +16,7 @@ _UNCHANGED = 304
 
 class Change(NamedTuple):
     what: str
-    """As `POST /v13/deployments?forceNew=1`."""
+    """As `POST /v13/deployments?forceNew=1`; the same words are the same change."""
     status: int
     intended: bool
     """It arrived between the intent and the outcome of an effect of the run that held the environment."""
@@ -43,6 +43,7 @@ class ChangeLog(ABC):
         told = f"the log: {self.changes}, {self._splits}"
         assert all(change.intended for change in self.changes), f"a change that no effect stands for; {told}"
         assert all(change.status in _HANDLED for change in self.changes), f"refused; {told}"
+        self._splits += self.read_later_splits()
         asked = Counter(change.what for change in self.changes if change.status != _UNCHANGED)
         twice = [what for what, times in asked.items() if times > 1 and not what.startswith(self.repeatable)]
         assert not twice, f"twice; {told}"
@@ -52,12 +53,19 @@ class ChangeLog(ABC):
     def read_split(self, request: Request) -> dict[str, int] | None:
         """Where the traffic goes from this request on; None where it says nothing about that."""
 
+    def read_later_splits(self) -> list[dict[str, int]]:
+        """Where it went since the log was begun by what no request says."""
+        return []
+
+    def describe(self, request: Request) -> str:
+        return f"{request.method} {request.path}"
+
     def _watch(self, request: Request) -> Generator[None, int]:
-        if request.method in READING:
+        if not changes_something(request):
             yield
             return
         intended = is_intended(self._ledger, self._environment)
         status = yield
-        self.changes.append(Change(f"{request.method} {request.path}", status, intended))
+        self.changes.append(Change(self.describe(request), status, intended))
         if (split := self.read_split(request)) is not None:
             self._splits.append(split)

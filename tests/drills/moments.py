@@ -3,6 +3,7 @@
 What crosses is seen from outside, so a step that is new is one more moment, without being listed anywhere.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,12 @@ Side = Literal["before", "after"]
 Place = Literal["ledger", "platform", "proxy", "store", "program"]
 """A write that becomes durable in the ledger; a request that changes something at the platform, at the proxy before its
 releases or in the store; the start of a program."""
-READING = ("GET", "HEAD")
+_QUESTION = re.compile(rb'\s*\{"query":\s*"(\\n|\s)*query ')
+"""Of GraphQL, where everything is a POST."""
+
+
+def changes_something(request: Request) -> bool:
+    return request.method not in ("GET", "HEAD") and not _QUESTION.match(request.content)
 
 
 class Moment(NamedTuple):
@@ -65,7 +71,7 @@ class Recorder:
         """For a proxy: each request that changes something crosses there."""
 
         def watch(request: Request) -> Generator[None, int]:
-            if request.method in READING:
+            if not changes_something(request):
                 yield
             else:
                 with self.cross(place, f"{request.method} {request.path}"):

@@ -16,7 +16,7 @@ import httpx
 from blocks.ledger.connection import connect
 from blocks.platforms.interface import Split
 from tests.blocks.stores.faults import FaultProxy, Request
-from tests.drills.moments import READING
+from tests.drills.moments import changes_something
 
 _SECONDS = 30
 _OK = range(200, 300)
@@ -92,7 +92,7 @@ class PlatformLog:
         return False
 
     def _watch(self, request: Request) -> Generator[None, int]:
-        if request.method in READING:
+        if not changes_something(request):
             yield
             return
         in_vain = request.path.endswith("/stop") and self._is_stopped(request)

@@ -1,6 +1,6 @@
 """The deploys of a service that runs on another platform, killed before and after whatever crosses a boundary.
 
-On a Docker engine, and on Vercel, of which a stand-in takes the part.
+On a Docker engine, and on Vercel and Railway, whose parts stand-ins take.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +17,15 @@ from tests.drills.docker_log import DockerLog
 from tests.drills.killing import Drill
 from tests.drills.moments import Place, every_moment
 from tests.drills.outcome import Log, Practice
+from tests.drills.railway_log import RailwayLog
 from tests.drills.tally import Tally
 from tests.drills.vercel_log import VercelLog
-from tests.flows import docked, hosted
+from tests.flows import docked, hosted, railed
 from tests.flows.docked import docked_shop
 from tests.flows.elsewhere import Elsewhere
 from tests.flows.hosted import hosted_shop
 from tests.flows.production import GOOD, Production
+from tests.flows.railed import railed_shop
 from tests.running_stack import RunningStack
 
 BETTER, BROKEN = "v1.1.0", "v1.6.0"
@@ -73,7 +75,26 @@ def on_vercel(
     shared_production.reset()
 
 
-@pytest.fixture(params=["on_docker", "on_vercel"])
+@pytest.fixture(scope="module")
+def on_railway(
+    shared_stack: RunningStack, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    shared_production.reset()
+    ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("railed")
+    with railed_shop(shared_production, GOOD, folder) as shop, running_proxy(shop.railway.url) as proxy:
+        shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
+        log = RailwayLog(ledger, railed.ENVIRONMENT, proxy, shop.railway)
+        good = {shared_production.commit(GOOD): 100}
+        better = {shared_production.commit(BETTER): 100}
+
+        def begin() -> None:
+            log.begin(good if shop.versions_with_traffic() == {GOOD} else better)
+
+        yield Watched("on Railway", railed.ENVIRONMENT, shop, log, begin, {"platform": proxy})
+    shared_production.reset()
+
+
+@pytest.fixture(params=["on_docker", "on_vercel", "on_railway"])
 def watched(request: pytest.FixtureRequest) -> Watched:
     found: Watched = request.getfixturevalue(request.param)
     return found

@@ -75,6 +75,8 @@ class RailwayStandIn:
     """Of the schema, by whoever asked or by this stand-in."""
     url: str = ""
     variables: dict[str, str] = field(default_factory=dict)
+    shifts: list[str] = field(default_factory=list)
+    """The commit of each deployment that took the traffic, in that order."""
     _deployments: list[_Deployment] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -228,6 +230,7 @@ class RailwayStandIn:
             before = self._live
             self.beneath.shift_traffic({deployment.release: 100})
             deployment.status, deployment.was_live = "SUCCESS", True
+            self.shifts.append(deployment.commit)
             if before:
                 before.status = "REMOVED"
         if before:
