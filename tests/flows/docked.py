@@ -36,18 +36,17 @@ VISITS_A_SECOND = 20
 
 @dataclass(frozen=True)
 class Docked(Elsewhere):
+    environment = ENVIRONMENT
     platform: DockerPlatform
     site: str
 
     @property
+    def url(self) -> str:
+        return self.site
+
+    @property
     def visits(self) -> Path:
         return self.folder / "visits.jsonl"
-
-    def apply(self, platform: DockerPlatform) -> None:
-        """The environment, with its platform reached like that."""
-        fields = {"service", "image", "pull", "engine", "network", "grace_seconds", "caddy", "timeout"}
-        shown = platform.model_dump(mode="json", include=fields)
-        self.apply_environment(ENVIRONMENT, {"type": "docker", **shown}, self.site)
 
     def run_alone(self, version: str) -> None:
         running = [one for one in self.platform.read_releases() if one.version == version and one.state == "running"]

@@ -3,17 +3,19 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import yaml
 
 from blocks.platforms.interface import Platform, Release
 from tests.blocks.platforms.waiting import eventually
-from tests.flows.environments import PRODUCTION, QUICK, Parts
+from tests.flows.environments import PRODUCTION, QUICK
 from tests.flows.production import START_SECONDS, Production
 
 
 @dataclass(frozen=True)
 class Elsewhere(ABC):
+    environment: ClassVar[str]
     production: Production
     """Whose repository and database it shares."""
     platform: Platform
@@ -39,12 +41,20 @@ class Elsewhere(ABC):
     def versions_with_traffic(self) -> set[str]:
         return {self.read(release).version for release in self.platform.read_traffic()}
 
-    def apply_environment(self, name: str, platform: Parts, url: str) -> None:
-        """Production's, with shorter windows, on that platform; users reach it at that address."""
-        content = {**yaml.safe_load(PRODUCTION.read_text()), "environment": name, "platform": platform}
+    @property
+    def url(self) -> str:
+        """Where users reach it."""
+        return self.production.stack.layout.front_url("production")
+
+    def apply(self, platform: Platform, name: str = "", **parts: Any) -> None:
+        """Production's environment, with shorter windows, its platform reached like that, and with these parts."""
+        fields = platform.model_dump(mode="json", include=set(type(platform).model_fields) - {"vendor"})
+        content = {**yaml.safe_load(PRODUCTION.read_text()), "environment": name or self.environment}
         del content["approvals"]
-        content["service"]["url"] = url
+        content["platform"] = {"type": platform.vendor, **fields}
+        content["service"]["url"] = self.url
         content["rollout"] |= QUICK["rollout"]
-        path = self.folder / f"{name}.yaml"
+        content |= parts
+        path = self.folder / f"{content['environment']}.yaml"
         path.write_text(yaml.safe_dump(content))
         self.production.stack.run("apply", str(path))

@@ -17,13 +17,9 @@ ENVIRONMENT = "shop-hosted"
 
 @dataclass(frozen=True)
 class Hosted(Elsewhere):
+    environment = ENVIRONMENT
     platform: VercelPlatform
     vercel: VercelStandIn
-
-    def apply(self, platform: VercelPlatform) -> None:
-        """The environment, with its platform reached like that."""
-        front = self.production.stack.layout.front_url("production")
-        self.apply_environment(ENVIRONMENT, {"type": "vercel", **_fields(platform)}, front)
 
     def run_alone(self, version: str) -> None:
         running = [one for one in self.platform.read_releases() if one.version == version and one.state == "running"]
@@ -46,7 +42,3 @@ def hosted_shop(production: Production, version: str, folder: Path) -> Iterator[
         hosted.run_alone(version)
         yield hosted
     assert vercel.violations == []
-
-
-def _fields(platform: VercelPlatform) -> dict[str, object]:
-    return platform.model_dump(mode="json", include={"project", "team", "repository", "token", "url", "timeout"})

@@ -18,13 +18,9 @@ ENVIRONMENT = "shop-railed"
 
 @dataclass(frozen=True)
 class Railed(Elsewhere):
+    environment = ENVIRONMENT
     platform: RailwayPlatform
     railway: RailwayStandIn
-
-    def apply(self, platform: RailwayPlatform) -> None:
-        """The environment, with its platform reached like that."""
-        front = self.production.stack.layout.front_url("production")
-        self.apply_environment(ENVIRONMENT, {"type": "railway", **_fields(platform)}, front)
 
     def run_alone(self, version: str) -> None:
         if self.versions_with_traffic() != {version}:
@@ -56,9 +52,3 @@ def railed_shop(production: Production, version: str, folder: Path) -> Iterator[
         railed.run_alone(version)
         yield railed
     assert railway.violations == []
-
-
-def _fields(platform: RailwayPlatform) -> dict[str, object]:
-    return platform.model_dump(
-        mode="json", include={"project", "railway_environment", "service", "token", "url", "timeout"}
-    )
