@@ -23,6 +23,7 @@ from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
 from blocks.part import Part
+from blocks.platforms.cloud_run import CloudRunPlatform
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.railway import RailwayPlatform
 from blocks.platforms.sandbox import SandboxPlatform
@@ -47,7 +48,7 @@ class Environment(Part):
     _description = "Everything that a procedure acts upon, under one name. Written by `backstop apply`."
 
     environment: str = Field(pattern=rf"^{NAME.pattern}$", max_length=60, description="Its name.")
-    platform: SandboxPlatform | DockerPlatform | VercelPlatform | RailwayPlatform = Field(
+    platform: SandboxPlatform | DockerPlatform | VercelPlatform | RailwayPlatform | CloudRunPlatform = Field(
         description="What runs the releases."
     )
     service: Service = Field(description="Where the service answers.")

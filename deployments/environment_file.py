@@ -23,6 +23,7 @@ from blocks.migrations.prisma import PrismaMigrations
 from blocks.migrations.sql_folder import SqlFolder
 from blocks.migrations.typeorm import TypeOrmMigrations
 from blocks.notices import Notices
+from blocks.platforms.cloud_run import CloudRunPlatform
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.railway import RailwayPlatform
 from blocks.platforms.sandbox import SandboxPlatform
@@ -42,6 +43,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
         "docker": DockerPlatform,
         "vercel": VercelPlatform,
         "railway": RailwayPlatform,
+        "cloud_run": CloudRunPlatform,
     },
     "service": {"": Service},
     "metrics": {"prometheus-endpoint": PrometheusEndpoint, "prometheus": PrometheusServer},

@@ -17,6 +17,7 @@ import blocks
 from blocks.environment import Environment
 from blocks.part import Part
 from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.cloud_run import CloudRunPlatform
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.interface import Platform
 from blocks.platforms.railway import RailwayPlatform
@@ -122,6 +123,9 @@ PLATFORMS = [
     DockerPlatform(service="shop", image="shop", caddy=CaddyRoute(route="shop")),
     VercelPlatform(project="shop", repository="example/shop", token=REFERENCE, url="http://127.0.0.1:1"),
     RailwayPlatform(project="1", railway_environment="2", service="3", token=REFERENCE),
+    CloudRunPlatform(
+        project="shop-project", region="europe-west1", service="shop", image="shop", credentials=REFERENCE
+    ),
 ]
 
 

@@ -133,7 +133,11 @@ def _as_json_schema(described: Described) -> Described:
 
 def _as_parameter(described: Described) -> Described:
     """Of what stands in an address, where everything is text."""
-    texts = {"boolean": {"enum": ["true", "false"]}, "integer": {"pattern": r"^-?\d+$"}, "number": {}}
+    texts: dict[str, Described] = {
+        "boolean": {"enum": ["true", "false"]},
+        "integer": {"pattern": r"^-?\d+$"},
+        "number": {},
+    }
     if described["type"] in texts:
         return {"type": "string", **texts[described["type"]]}
     return _as_json_schema(described)

@@ -194,7 +194,8 @@ class PlatformContract:
         subject.platform.shift_traffic({release.id: 100})
         stopped = subject.start(subject.better)
         subject.platform.stop_release(stopped.id)
-        for target in ("never-made", stopped.id):
+        stops = Capability.STOP in subject.platform.capabilities
+        for target in ["never-made", *([stopped.id] if stops else [])]:
             with pytest.raises(RefusedByPlatform):
                 subject.platform.shift_traffic({release.id: 50, target: 50})
         assert subject.platform.read_traffic() == {release.id: 100}

@@ -1,0 +1,56 @@
+"""The same flow, unchanged, on Cloud Run, whose part a stand-in takes: by percent, and back at once."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.flows.on_cloud_run import ENVIRONMENT, KEY, OnCloudRun, shop_on_cloud_run
+from tests.flows.production import GOOD, Production
+from tests.flows.records import Records
+from tests.running_stack import RunningStack
+from tests.secret_search import find_in_files
+from tests.standins.google_token import TOKEN_MARK
+
+BETTER, BAD = "v1.1.0", "v1.6.0"
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def shop(shared_production: Production, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCloudRun]:
+    shared_production.reset()
+    with shop_on_cloud_run(shared_production, GOOD, tmp_path_factory.mktemp("on-cloud-run")) as shop:
+        shop.apply(shop.platform)
+        yield shop
+    shared_production.reset()
+
+
+def test_a_good_release_gets_its_traffic_by_percent_and_a_bad_one_is_rolled_back(
+    stack: RunningStack, shared_production: Production, shop: OnCloudRun, records: Records
+) -> None:
+    began = time.time()
+
+    done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
+
+    assert done["ending"] == "Done", done["message"]
+    assert shop.versions_with_traffic() == {BETTER}
+    assert shared_production.answering_version() == BETTER
+    assert [sorted(one.values()) for one in shop.cloud_run.splits[-2:]] == [[50, 50], [100]]
+    assert shared_production.unplanned_failures(began) == []
+
+    bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
+
+    assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+    assert shop.versions_with_traffic() == {BETTER}
+    assert shared_production.answering_version() == BETTER
+    assert shared_production.unplanned_failures(began) == []
+    records.assert_settled(ENVIRONMENT)
+
+
+def test_neither_its_key_nor_a_token_is_anywhere(stack: RunningStack, shop: OnCloudRun) -> None:
+    key = json.loads((shop.folder / KEY).read_text())["private_key"].splitlines()[1]
+    secrets = {"the key": key, "a token": TOKEN_MARK}
+    assert find_in_files(secrets, stack.state.folder) == []
+    assert find_in_files(secrets, shop.folder) == [f"{KEY}: the key (plain)"], "it is searched"
