@@ -14,6 +14,7 @@ from blocks.database import PostgresDatabase
 from blocks.drills import Drills
 from blocks.errors import BadParameter
 from blocks.limits import Limits
+from blocks.metrics.cloud_monitoring import CloudMonitoring
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.metrics.prometheus_server import PrometheusServer
 from blocks.migrations.alembic import AlembicMigrations
@@ -52,7 +53,7 @@ class Environment(Part):
         description="What runs the releases."
     )
     service: Service = Field(description="Where the service answers.")
-    metrics: PrometheusEndpoint | PrometheusServer = Field(description="Where the numbers come from.")
+    metrics: PrometheusEndpoint | PrometheusServer | CloudMonitoring = Field(description="Where the numbers come from.")
     source: GitRepository = Field(description="Where releases come from.")
     limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")

@@ -15,6 +15,7 @@ from blocks.drills import Drills
 from blocks.environment import NAME, Environment
 from blocks.errors import Refused
 from blocks.limits import Limits
+from blocks.metrics.cloud_monitoring import CloudMonitoring
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.metrics.prometheus_server import PrometheusServer
 from blocks.migrations.alembic import AlembicMigrations
@@ -46,7 +47,11 @@ PARTS: dict[str, dict[str, type[Block]]] = {
         "cloud_run": CloudRunPlatform,
     },
     "service": {"": Service},
-    "metrics": {"prometheus-endpoint": PrometheusEndpoint, "prometheus": PrometheusServer},
+    "metrics": {
+        "prometheus-endpoint": PrometheusEndpoint,
+        "prometheus": PrometheusServer,
+        "cloud-monitoring": CloudMonitoring,
+    },
     "source": {"git": GitRepository},
     "limits": {"": Limits},
     "rollout": {"": Rollout},

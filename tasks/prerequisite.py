@@ -42,6 +42,8 @@ def check_prerequisites(
         _line("no freeze", lambda: _no_freeze(environment)),
         _line("disk", lambda: _enough_disk(environment)),
     ]
+    if environment.metrics.late_seconds:
+        lines.append(_line("metrics in time", lambda: _in_time(environment, hotfix)))
     if rollout.staging and hotfix:
         lines.append(Prerequisite(name="staging ran it", met=True, detail=f"waived: hotfix ({rollout.staging})"))
     elif rollout.staging:
@@ -91,6 +93,23 @@ def _enough_disk(environment: Environment) -> str:
     if free < least * 1_000_000:
         raise BackstopError(f"{free // 1_000_000} MB free; {least} MB are wanted")
     return f"at least {least} MB free"
+
+
+def _in_time(environment: Environment, hotfix: bool) -> str:
+    """What is watched for a shorter time than its numbers take to come would pass unseen."""
+    late, rollout = environment.metrics.late_seconds, environment.rollout
+    watched = {
+        "limits.unmeasured_seconds": environment.limits.unmeasured_seconds,
+        **({"rollout.step_seconds": rollout.step_seconds} if len(rollout.steps) > 1 else {}),
+        **({"rollout.hotfix_window_seconds": rollout.hotfix_window_seconds} if hotfix else {}),
+        **({} if hotfix else {"rollout.window_seconds": rollout.window_seconds}),
+    }
+    short = [f"{name} is {seconds:g}" for name, seconds in watched.items() if seconds <= late]
+    if short:
+        raise BackstopError(
+            f"numbers come up to {late:g} s late, and {', '.join(short)}: nothing would be seen by then"
+        )
+    return f"numbers come up to {late:g} s late, and each watch is longer"
 
 
 def _ran_in(staging: str, version: str) -> str:

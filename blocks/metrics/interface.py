@@ -23,6 +23,11 @@ class Sample(BaseModel):
 
 
 class Metrics(Part):
+    @property
+    def late_seconds(self) -> float:
+        """How long after a request it is certain to be counted. No watch that is shorter sees anything."""
+        return 0
+
     @abstractmethod
     def read_sample(self, release: Release) -> Sample:
         """Read the counters of one release now.

@@ -2,21 +2,19 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import uvicorn
 from openapi_core.exceptions import OpenAPIError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.blocks.platforms.waiting import eventually
-from tests.deployments.shop.processes import free_port
 from tests.standins.description import Description, Sent
+from tests.standins.discovery import Discovery, NotDescribed
+from tests.standins.serving import serving
 
 Answer = tuple[int, Any]
 Act = Callable[[Request, Any], Answer]
@@ -31,7 +29,7 @@ class Refusal(Exception):
 class StandIn:
     """Without a description it does the same, and holds nothing against it."""
 
-    def __init__(self, description: Description | None) -> None:
+    def __init__(self, description: Description | Discovery | None) -> None:
         self.url = ""
         self.trouble: list[Trouble] = []
         """What becomes of the next calls, one each."""
@@ -78,22 +76,13 @@ class StandIn:
             return status, answered
         try:
             self._description.check(sent, status, json.dumps(answered).encode())
-        except OpenAPIError as error:
+        except (OpenAPIError, NotDescribed) as error:
             self.violations.append(f"{sent.method} {sent.path}: {error}: {error.__cause__}")
         return status, answered
 
 
 @contextmanager
 def served(standing_in: StandIn) -> Iterator[None]:
-    port = free_port()
-    config = uvicorn.Config(standing_in.application(), "127.0.0.1", port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = threading.Thread(target=server.run, daemon=True)
-    serving.start()
-    try:
-        eventually(lambda: server.started)
-        standing_in.url = f"http://127.0.0.1:{port}"
+    with serving(standing_in.application()) as url:
+        standing_in.url = url
         yield
-    finally:
-        server.should_exit = True
-        serving.join(10)

@@ -249,3 +249,21 @@ def test_every_limit_is_described_and_is_a_block() -> None:
     assert issubclass(Limits, Block)
     own = set(Limits.model_fields) - set(Block.model_fields)
     assert all(Limits.model_fields[name].description for name in own)
+
+
+@pytest.mark.parametrize(("error_rate", "outcome"), [(0.2, "bad"), (0.008, "good")])
+def test_numbers_that_come_late_and_once_a_minute_are_judged_like_all_others(error_rate: float, outcome: str) -> None:
+    """Two requests a second, of which the first are seen after six minutes."""
+    rollout, server = Rollout(unmeasured_seconds=420), Server()
+    sample = None
+    for minute in range(15):
+        if minute >= 6:
+            sample = server.serve(rollout.now, 120, error_rate)
+        for _ in range(120):
+            rollout.look(sample and sample.model_copy(update={"at": rollout.now}))
+        if verdict := rollout.judge.verdict():
+            break
+    else:
+        verdict = rollout.judge.close_window()
+    assert verdict.outcome == outcome, verdict.reason
+    assert outcome == "good" or verdict.decided_after < 9 * 60

@@ -12,6 +12,8 @@ from blocks.environment import Environment
 from blocks.errors import BadParameter
 from blocks.freeze import Freeze
 from blocks.ledger.fence import Fence
+from blocks.limits import Limits
+from blocks.metrics.cloud_monitoring import CloudMonitoring
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.rollout import Rollout
@@ -268,3 +270,27 @@ def test_a_staging_that_was_never_applied(describe: Describe, monkeypatch: pytes
 
     monkeypatch.setattr(prerequisite, "load_environment", load)
     assert_line(look(describe(staging="nowhere"), "staging ran it"), False, "'nowhere'")
+
+
+@pytest.mark.parametrize(
+    ("differs", "hotfix", "short"),
+    [
+        ({}, False, ""),
+        ({}, True, ""),
+        ({"step_seconds": 300}, False, "rollout.step_seconds is 300"),
+        ({"step_seconds": 0, "steps": [100]}, False, ""),
+        ({"window_seconds": 360}, False, "rollout.window_seconds is 360"),
+        ({"window_seconds": 360}, True, ""),
+        ({"hotfix_window_seconds": 60}, True, "rollout.hotfix_window_seconds is 60"),
+        ({"unmeasured_seconds": 15}, False, "limits.unmeasured_seconds is 15"),
+    ],
+)
+def test_each_watch_is_longer_than_its_numbers_are_late(
+    describe: Describe, differs: dict[str, Any], hotfix: bool, short: str
+) -> None:
+    late = CloudMonitoring(project="shop-project", region="europe-west1", service="shop", credentials="${GOOGLE_KEY}")
+    watched = {"step_seconds": 600, "window_seconds": 900, "hotfix_window_seconds": 1800, **differs}
+    limits = Limits(unmeasured_seconds=watched.pop("unmeasured_seconds", 420))
+    environment = describe(**watched).model_copy(update={"metrics": late, "limits": limits})
+    line = look(environment, "metrics in time", hotfix=hotfix)
+    assert_line(line, not short, short or "numbers come up to 360 s late")
