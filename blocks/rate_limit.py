@@ -1,9 +1,12 @@
 """Waiting where a vendor says "not now, ask again in so many seconds" (status 429, RFC 9110 and RFC 6585)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import httpx
 
@@ -13,6 +16,27 @@ LONGEST_FOR_A_CHANGE_SECONDS = 3.0
 """What changes something is allowed by the fence before it is sent, and has to come soon after that."""
 LEAST_SECONDS = 0.5
 """Between two calls, also where a vendor says 0, or a date that is over by our clock."""
+
+
+class Quota(NamedTuple):
+    """Calls that a vendor takes in its window, as its last answer said."""
+
+    left: int
+    most: int
+
+
+_watched: ContextVar[list[Quota] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching_quota() -> Iterator[list[Quota]]:
+    """What the answers to this thread's calls say of it, in their order; vendors that say nothing are left out."""
+    told: list[Quota] = []
+    token = _watched.set(told)
+    try:
+        yield told
+    finally:
+        _watched.reset(token)
 
 
 def read_retry_after(answer: httpx.Response) -> float | None:
@@ -45,7 +69,15 @@ def ask_when_allowed(
     deadline = time.monotonic() + longest
     while True:
         answer = ask()
+        _note_quota(answer)
         seconds = read_wait(answer)
         if seconds is None or time.monotonic() + seconds > deadline:
             return answer
         time.sleep(max(seconds, LEAST_SECONDS))
+
+
+def _note_quota(answer: httpx.Response) -> None:
+    told = _watched.get()
+    left, most = (answer.headers.get(f"X-RateLimit-{name}", "") for name in ("Remaining", "Limit"))
+    if told is not None and left.isascii() and left.isdigit() and most.isascii() and most.isdigit():
+        told.append(Quota(int(left), int(most)))

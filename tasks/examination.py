@@ -18,6 +18,7 @@ from blocks.pager import PagerDuty
 from blocks.platforms.interface import Capability, Platform
 from blocks.postgres.connection import connect
 from blocks.postgres.programs import find_programs_for
+from blocks.rate_limit import watching_quota
 from blocks.reference import resolve
 from blocks.secrets.interface import RotatedSecret
 from blocks.sinks.interface import Sink
@@ -28,6 +29,8 @@ from tasks.health import Check, read_version
 from tasks.traffic import read_main_release
 
 _AT_ONCE = 8
+_SCARCE = 0.05
+"""Of a vendor's calls. A rollout looks at its platform once a second or more."""
 _ROLE = (
     "SELECT rolname, rolcreatedb OR rolsuper, current_setting('server_version'),"
     " current_setting('server_version_num')::integer / 10000 FROM pg_roles WHERE rolname = current_user"
@@ -90,7 +93,7 @@ def _looks(environment: Environment) -> list[_Look]:
 def _look(look: _Look) -> Check:
     began = time.monotonic()
     try:
-        passed, detail, hint = True, look.at(), ""
+        passed, detail, hint = True, _with_quota(look), ""
     except BackstopError as error:
         passed, detail, hint = False, error.message, error.hint
     except OSError as error:
@@ -99,10 +102,26 @@ def _look(look: _Look) -> Check:
     return Check(name=look.name, passed=passed, detail=detail, hint=hint, milliseconds=milliseconds)
 
 
+def _with_quota(look: _Look) -> str:
+    """What is found, and how many calls its vendor still takes, where it says so."""
+    with watching_quota() as told:
+        found = look.at()
+    if not told:
+        return found
+    left, most = told[-1]
+    if left < most * _SCARCE:
+        raise Refused(
+            f"{found}; but only {left} of {most} calls are left.",
+            "Wait until the vendor's window is over, or look who else uses the token.",
+        )
+    return f"{found}; {left} of {most} calls left"
+
+
 def _releases(platform: Platform) -> str:
-    traffic, releases = platform.read_traffic(), platform.read_releases()
+    traffic, releases, free = platform.read_traffic(), platform.read_releases(), platform.read_free_disk()
     serving = [f"{one.version} {traffic[one.id]} %" for one in releases if one.id in traffic]
-    return f"{len(releases)} releases; traffic: {', '.join(serving) or 'none'}"
+    room = "" if free is None else f"; {free / 1e9:.1f} GB free"
+    return f"{len(releases)} releases; traffic: {', '.join(serving) or 'none'}{room}"
 
 
 def _able(platform: Platform) -> str:
