@@ -33,15 +33,13 @@ from blocks.platforms.docker_engine import (
     read_restarts,
     tell_to_stop,
 )
+from blocks.platforms.docker_images import Images
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from blocks.reference import Address
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-REVISION = "org.opencontainers.image.revision"
-"""The image's label that says of which commit it was built (OCI image specification, annotations)."""
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLES, _GENERATION = "backstop.variables", "backstop.generation"
 """Labels of a volume that holds nothing: the engine keeps them, and they need no image."""
@@ -71,7 +69,11 @@ class DockerPlatform(Platform):
     )
     image: str = Field(description="Repository of its images, as registry.example.com/shop. A version is a tag.")
     pull: bool = Field(True, description="Whether an image that the engine does not have is pulled.")
-    pull_seconds: float = Field(600, gt=0, description="How long that may take.")
+    build_from: str = Field(
+        "", description="Folder of a git repository that it is built of instead; may be a reference; empty: none."
+    )
+    dockerfile: str = Field("Dockerfile", description="Path in that repository.")
+    pull_seconds: float = Field(600, gt=0, description="How long pulling or building may take.")
     command: list[str] = Field(default_factory=list, description="Instead of the image's own.")
     engine: Address = Field("unix:///var/run/docker.sock", description="Address of the engine.")
     network: str = Field("bridge", description="Its containers' network: `host`, or one that exists.")
@@ -120,7 +122,7 @@ class DockerPlatform(Platform):
         digest = hashlib.sha256(f"{run_id}\n{version}\n{commit}".encode()).hexdigest()[:10]
         release_id = f"{self.service}-{version}-{digest}"
         with self._engine() as engine:
-            self._require_image(engine, version, commit)
+            self._images.require(engine, version, commit)
             if not read_containers(engine, service=self.service, release=release_id):
                 labels = {
                     SERVICE: self.service,
@@ -201,41 +203,21 @@ class DockerPlatform(Platform):
             for volume in volumes:
                 engine.remove_volume(volume["Name"])
 
+    @property
+    def _images(self) -> Images:
+        return Images(
+            engine=self.engine,
+            repository=self.image,
+            pull=self.pull,
+            build_from=self.build_from,
+            dockerfile=self.dockerfile,
+            seconds=self.pull_seconds,
+        )
+
     @contextmanager
     def _engine(self) -> Iterator["APIClient"]:
         with engine_at(self.engine, self.timeout) as engine:
             yield engine
-
-    def _require_image(self, engine: "APIClient", version: str, commit: str) -> None:
-        """Raises RefusedByPlatform where there is none of that version, or it was built of another commit."""
-        import docker
-
-        if not _TAG.fullmatch(version):
-            raise RefusedByPlatform("The version is no image tag.", "Name one that exists. Nothing was changed.")
-        image = f"{self.image}:{version}"
-        try:
-            found = engine.inspect_image(image)
-        except docker.errors.ImageNotFound:
-            if not self.pull:
-                raise RefusedByPlatform(f"The engine has no image {image}.", "Nothing was changed.") from None
-            self._pull(version)
-            found = engine.inspect_image(image)
-        revision = (found["Config"].get("Labels") or {}).get(REVISION, "")
-        if revision != commit:
-            raise RefusedByPlatform(
-                f"{image} was built of {revision or 'a commit that it does not name'}, not of {commit}.",
-                f"Build it with the label {REVISION}. Nothing was changed.",
-            )
-
-    def _pull(self, version: str) -> None:
-        """The engine answers 200 before it begins: whether it succeeded stands in what follows."""
-        with engine_at(self.engine, self.pull_seconds) as engine:
-            for step in engine.pull(self.image, tag=version, stream=True, decode=True):
-                if "error" in step:
-                    raise RefusedByPlatform(
-                        f"{self.image}:{version} could not be pulled: {str(step['error'])[:300]}.",
-                        "Nothing was changed.",
-                    )
 
     def _read_release(self, engine: "APIClient", group: list[Container]) -> Release:
         active = [one for one in group if not one.has_ended]

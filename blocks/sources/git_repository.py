@@ -92,10 +92,14 @@ class GitRepository(Part):
     def export(self, commit: str, folder: Path) -> None:
         """Write the files of a commit into an empty folder. Raises RefusedByPlatform when there is no such commit."""
         archive = folder / ".export.tar"
-        self._must("archive", "--format=tar", f"--output={archive}", "--end-of-options", commit)
+        self.archive(commit, archive)
         with tarfile.open(archive) as files:
             unpack(files, folder)
         archive.unlink()
+
+    def archive(self, commit: str, path: Path) -> None:
+        """Write the files of a commit as a tar archive. Raises RefusedByPlatform when there is no such commit."""
+        self._must("archive", "--format=tar", f"--output={path}", "--end-of-options", commit)
 
     def create_tag(self, version: str, commit: str, message: str) -> None:
         """An annotated tag, pushed when there is a remote. Repeating it changes nothing.

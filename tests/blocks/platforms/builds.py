@@ -17,20 +17,20 @@ class Build:
 def make_builds(repository: Path, *versions: str) -> list[Build]:
     """One commit and tag a version; a version with "broken" in it ends when it is started."""
     repository.mkdir()
-    _git(repository, "init", "--quiet")
+    git(repository, "init", "--quiet")
     shutil.copy(STUB, repository / "stub.py")
     return [_make(repository, version) for version in versions]
 
 
 def _make(repository: Path, version: str) -> Build:
     (repository / "VERSION").write_text(version)
-    _git(repository, "add", ".")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", version)
+    git(repository, "tag", version)
+    return Build(version, git(repository, "rev-parse", "HEAD"))
+
+
+def git(repository: Path, *arguments: str) -> str:
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
-    _git(repository, *author, "commit", "--quiet", "-m", version)
-    _git(repository, "tag", version)
-    return Build(version, _git(repository, "rev-parse", "HEAD"))
-
-
-def _git(repository: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(repository), *arguments]
+    command = ["git", "-C", str(repository), *author, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()

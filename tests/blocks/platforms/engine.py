@@ -17,8 +17,8 @@ import docker
 import httpx
 import pytest
 
-from blocks.platforms.docker import REVISION
 from blocks.platforms.docker_engine import RELEASE
+from blocks.platforms.docker_images import REVISION
 from tests.blocks.platforms.builds import STUB, Build
 from tests.blocks.platforms.waiting import eventually
 from tests.deployments.shop.processes import free_port

@@ -11,11 +11,12 @@ import docker
 import httpx
 import pytest
 
+from blocks.errors import RefusedByPlatform
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.docker_engine import ADDRESS, RELEASE
-from tests.blocks.platforms.builds import Build
-from tests.blocks.platforms.contract import PlatformContract, Subject
+from tests.blocks.platforms.builds import Build, git
+from tests.blocks.platforms.contract import PlatformContract, Subject, ask
 from tests.blocks.platforms.engine import (
     REPOSITORY,
     ROUTE,
@@ -25,6 +26,7 @@ from tests.blocks.platforms.engine import (
     running_caddy,
     running_engine,
 )
+from tests.blocks.platforms.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -129,3 +131,43 @@ def test_a_container_that_was_made_and_never_started_is_taken_away_with_its_rele
 
         assert [one["State"] for one in api.containers(all=True)] == ["running"]
     assert [one.id for one in subject.platform.read_releases()] == [release.id]
+
+
+class TestBuilding:
+    """Of what a repository's commit holds, on an image that the engine has."""
+
+    @pytest.fixture
+    def platform(self, subject: Subject, tmp_path: Path) -> DockerPlatform:
+        assert isinstance(subject.platform, DockerPlatform)
+        return subject.platform.model_copy(update={"build_from": str(tmp_path)})
+
+    def test_an_image_that_is_not_there_is_built_of_the_commit_and_runs(
+        self, subject: Subject, platform: DockerPlatform, tmp_path: Path
+    ) -> None:
+        commit = commit_files(
+            tmp_path, Dockerfile=f"FROM {REPOSITORY}:{subject.good.version}\nCOPY VERSION /srv/\n", VERSION="v3.0.0"
+        )
+        (tmp_path / "VERSION").write_text("not committed")
+
+        started = platform.start_release("v3.0.0", commit, "run")
+
+        eventually(lambda: subject.read(started.id).state == "running")
+        assert ask(subject.read(started.id)) == "v3.0.0"
+
+    def test_one_that_cannot_be_built_is_refused_with_the_reason(
+        self, subject: Subject, platform: DockerPlatform, tmp_path: Path
+    ) -> None:
+        commit = commit_files(tmp_path, Dockerfile=f"FROM {REPOSITORY}:{subject.good.version}\nCOPY missing /srv/\n")
+        with pytest.raises(RefusedByPlatform, match=r"v3\.0\.1 could not be built: .*missing"):
+            platform.start_release("v3.0.1", commit, "run")
+        with pytest.raises(RefusedByPlatform):
+            platform.start_release("v3.0.1", "0" * 40, "run")
+        assert platform.read_releases() == []
+
+
+def commit_files(repository: Path, **files: str) -> str:
+    for name, content in files.items():
+        (repository / name).write_text(content)
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "of the test"]):
+        git(repository, *arguments)
+    return git(repository, "rev-parse", "HEAD")
