@@ -16,6 +16,8 @@ LONGEST_FOR_A_CHANGE_SECONDS = 3.0
 """What changes something is allowed by the fence before it is sent, and has to come soon after that."""
 LEAST_SECONDS = 0.5
 """Between two calls, also where a vendor says 0, or a date that is over by our clock."""
+_UNTOLD_SECONDS = 60
+"""To wait where GitHub puts a call off and does not say for how long."""
 
 
 class Quota(NamedTuple):
@@ -58,6 +60,20 @@ def read_reset(answer: httpx.Response) -> float | None:
     if not (ends.isascii() and ends.isdigit()):
         return None
     return max(0.0, int(ends) - datetime.now(UTC).timestamp())
+
+
+def read_wait_of_github(answer: httpx.Response) -> float | None:
+    """GitHub puts calls off with 403, too, and says when in one of two ways.
+
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    """
+    if answer.status_code not in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
+        return None
+    if (told := answer.headers.get("Retry-After", "")).isdigit():
+        return float(told)
+    if answer.headers.get("X-RateLimit-Remaining") == "0" and (ends := read_reset(answer)) is not None:
+        return ends
+    return _UNTOLD_SECONDS if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else None
 
 
 def ask_when_allowed(

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from blocks.errors import FenceLost
 from blocks.ledger.connection import Connection, Row, ledger_answers
 from tasks.ledger import Run, current_run
 
 
 @contextmanager
-def effect(name: str, **target: object) -> Iterator[None]:
+def effect(name: str, **target: object) -> Iterator[dict[str, object]]:
     """Around every call that changes something: the intent is durable before it, the outcome after it.
 
-    Raises FenceLost instead of letting the call happen when this run no longer holds
-    its environment.
+    What is put into the dictionary is written down with the outcome. Raises FenceLost instead
+    of letting the call happen when this run no longer holds its environment.
     """
     run = current_run()
     if run.fence is None:
@@ -23,21 +25,26 @@ def effect(name: str, **target: object) -> Iterator[None]:
     detail = {"effect": name, "for": run.acts_for or run.id, "epoch": run.fence.epoch, **target}
     run.record("effect intended", **detail)
     run.effects += 1
+    learnt: dict[str, object] = {}
     try:
-        yield
+        yield learnt
     except BaseException as error:
         run.record("effect failed", **detail, error=type(error).__name__)
         raise
-    run.record("effect done", **detail)
+    run.record("effect done", **detail, **learnt)
 
 
-def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, object]]:
+def read_intents(connection: Connection, run_id: str, name: str) -> list[dict[str, Any]]:
     """Every intent of that name by the run or for it, oldest first: what it may have produced. Raises FenceLost."""
+    return read_effects(connection, "effect intended", effect=name, **{"for": run_id})
+
+
+def read_effects(connection: Connection, event: str, **target: str) -> list[dict[str, Any]]:
+    """Details of every `effect intended` or `effect done` of which these are true, oldest first. Raises FenceLost."""
     with ledger_answers():
         rows = connection.execute(
-            "SELECT detail FROM audit WHERE event = 'effect intended' AND detail->>'effect' = %s"
-            " AND detail->>'for' = %s ORDER BY sequence",
-            [name, run_id],
+            "SELECT detail FROM audit WHERE event = %s AND detail::jsonb @> %s ORDER BY sequence",
+            [event, Jsonb(target)],
         ).fetchall()
     return [dict(row["detail"]) for row in rows]  # type: ignore[call-overload]
 

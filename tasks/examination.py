@@ -20,8 +20,8 @@ from blocks.postgres.connection import connect
 from blocks.postgres.programs import find_programs_for
 from blocks.rate_limit import watching_quota
 from blocks.reference import resolve
-from blocks.secrets.interface import RotatedSecret
-from blocks.sinks.interface import Sink
+from blocks.secrets.interface import AnySink, RotatedSecret
+from blocks.sinks.interface import ReadableSink
 from blocks.sources.git_repository import GitRepository
 from blocks.status_page import Statuspage
 from blocks.stores.interface import Store
@@ -217,11 +217,14 @@ def _role(url: str, creates: bool = False, reads: bool = False) -> str:
     return f"PostgreSQL {version} as {name}; programs of {programs.version} are here"
 
 
-def _held(platform: Platform, secret: RotatedSecret, sink: Sink) -> str:
+def _held(platform: Platform, secret: RotatedSecret, sink: AnySink) -> str:
     """Of several variables not all need to be there: the next key, for one, is there only at times."""
-    held = sink.read(platform, secret.variables)
+    if isinstance(sink, ReadableSink):
+        held, told = sink.read(platform, secret.variables), ""
+    else:
+        held, told = sink.read_marks(platform, secret.variables), ", which cannot be read back"
     if not held:
         raise Refused(
             f"{sink.named} has no {' and no '.join(secret.variables)}.", "Put the value that is in use there."
         )
-    return f"{' and '.join(held)} in {sink.named}"
+    return f"{' and '.join(held)} in {sink.named}{told}"

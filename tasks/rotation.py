@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import Environment
 from blocks.errors import Refused, SecretIsBad, SomebodyElseChangedIt
 from blocks.ledger.rotations import OpenRotation, Secrets, forget, forget_ended, keep, read_open
-from blocks.secrets.interface import RotatedSecret, fingerprint
-from blocks.sinks.interface import Sink, Values
+from blocks.secrets.interface import AnySink, RotatedSecret, fingerprint
+from blocks.sinks.interface import Marks, Values, WriteOnlySink
 from tasks.effect import effect, read_intents, read_unanswered
 from tasks.ledger import current_run
 from tasks.retry import is_passing, wait_out
@@ -20,9 +20,8 @@ from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values, r
 from tasks.secret_age import NEXT_MADE_KNOWN, PREVIOUS_RETIRED, ROTATED
 from tasks.secret_report import read_wrong_reports
 from tasks.traffic import TrafficBefore
+from tasks.write_only_sink import SUPPLY, WriteOnly
 
-SUPPLY = "supply sink"
-"""The effect that leaves a new value's fingerprint in the trail."""
 _PAUSE_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 
@@ -36,6 +35,8 @@ class Rotating:
         self.environment, self.run_id, self.old, self.traffic = environment, run_id, old, traffic
         self.emergency = emergency
         """The old ones have leaked: they never come back."""
+        self.marks: dict[str, dict[str, Marks]] = {}
+        """Secret → what write-only sink, as it is named → its marks of before."""
         self.new: Secrets = {}
         self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
         self.retire_previous = False
@@ -74,9 +75,11 @@ def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
     run = current_run()
     old = read_old_values(environment, plan)
     forget_ended(run.connection, environment.environment)
-    before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency}
+    marks = {secret.name: secret.marks for secret in plan.secrets}
+    before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency, "marks": marks}
     keep(run.connection, run.id, environment.environment, before, old)
     rotating = Rotating(environment, run.id, old, plan.traffic, plan.emergency)
+    rotating.marks = marks
     rotating.retire_previous = plan.retire_previous
     return rotating
 
@@ -198,6 +201,8 @@ def outwait_late_writes(rotating: Rotating) -> None:
         while time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
             wait_out(lambda n=name, s=secret, to=sink: _return_sink(rotating, n, s, to))  # type: ignore[misc]
+        if ago and isinstance(sink, WriteOnlySink):
+            wait_out(write_only(rotating, name, secret, sink).put_back_for_good)
 
 
 @task(name="Withdraw new secrets", cache_policy=NO_CACHE)
@@ -212,31 +217,43 @@ def withdraw_new(rotating: Rotating) -> None:
 
 def _rotating(environment: Environment, found: OpenRotation) -> Rotating:
     traffic = TrafficBefore.model_validate(found.before["traffic"])
-    return Rotating(environment, found.run_id, found.unseal(), traffic, bool(found.before["emergency"]))
+    rotating = Rotating(environment, found.run_id, found.unseal(), traffic, bool(found.before["emergency"]))
+    rotating.marks = found.before["marks"]
+    return rotating
 
 
-def sinks_of(rotating: Rotating) -> list[tuple[str, RotatedSecret, Sink]]:
+def sinks_of(rotating: Rotating) -> list[tuple[str, RotatedSecret, AnySink]]:
     """Each with the secret that it is given."""
     return [(name, secret, sink) for name, secret in rotating.secrets.items() for sink in secret.sinks]
 
 
-def write_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink, values: Values) -> None:
+def write_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: AnySink, values: Values) -> None:
     """One that holds them is left alone. Raises SecretIsBad for one that does not keep what it took."""
     environment = rotating.environment
-    if read_sink(environment, secret, sink) == values:
-        return
-    with effect(SUPPLY, secret=name, sink=sink.named, fingerprint=fingerprint(values)):
-        sink.write(environment.platform, values)
-    if read_sink(environment, secret, sink) != values:
-        raise SecretIsBad(f"{name}: {sink.named} took the value and does not hold it.")
+    if isinstance(sink, WriteOnlySink):
+        write_only(rotating, name, secret, sink).supply(values)
+    elif read_sink(environment, secret, sink) != values:
+        with effect(SUPPLY, secret=name, sink=sink.named, fingerprint=fingerprint(values)):
+            sink.write(environment.platform, values)
+        if read_sink(environment, secret, sink) != values:
+            raise SecretIsBad(f"{name}: {sink.named} took the value and does not hold it.")
 
 
-def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Sink) -> None:
+def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: AnySink) -> None:
     """Only from a value that this rotation wrote, or may have written."""
+    if isinstance(sink, WriteOnlySink):
+        write_only(rotating, name, secret, sink).put_back()
+        return
     held = read_sink(rotating.environment, secret, sink)
     if held != rotating.old[name] and not was_supplied(rotating, name, held):
         raise SomebodyElseChangedIt(f"{name}: what {sink.named} holds is neither the old value nor this rotation's.")
     write_sink(rotating, name, secret, sink, rotating.old[name])
+
+
+def write_only(rotating: Rotating, name: str, secret: RotatedSecret, sink: WriteOnlySink) -> WriteOnly:
+    """The sink within this rotation."""
+    before = rotating.marks.get(name, {}).get(sink.named, {})
+    return WriteOnly(rotating.environment, rotating.run_id, name, secret, sink, rotating.old[name], before)
 
 
 def was_supplied(rotating: Rotating, name: str, held: Values) -> bool:

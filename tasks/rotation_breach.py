@@ -11,14 +11,22 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError, FenceLost, SecretIsBad
-from blocks.secrets.interface import RotatedSecret
-from blocks.sinks.interface import Sink, Values
+from blocks.secrets.interface import AnySink, RotatedSecret
+from blocks.sinks.interface import ReadableSink, Values, WriteOnlySink
 from tasks.consumers import renew_consumers
 from tasks.deploy_plan import read_traffic_before
 from tasks.effect import effect
 from tasks.health import verify_answers
 from tasks.retry import wait_out
-from tasks.rotation import Rotating, sinks_of, wait_until_left, wait_until_reported, was_supplied, write_sink
+from tasks.rotation import (
+    Rotating,
+    sinks_of,
+    wait_until_left,
+    wait_until_reported,
+    was_supplied,
+    write_only,
+    write_sink,
+)
 from tasks.rotation_plan import read_sink
 
 FINISH = "Put that right, then start roll-back-rotation: it goes on from there, and no old value comes back."
@@ -104,14 +112,14 @@ def _cut(secret: RotatedSecret, old: Values) -> None:
 def _read_supplied(rotating: Rotating, name: str) -> Values | None:
     """What one of its sinks was given by a run of this rotation that died."""
     for other, secret, sink in sinks_of(rotating):
-        if other == name:
+        if other == name and isinstance(sink, ReadableSink):
             held = _read(rotating, secret, sink)
             if held and held != rotating.old[name] and was_supplied(rotating, name, held):
                 return held
     return None
 
 
-def _read(rotating: Rotating, secret: RotatedSecret, sink: Sink) -> Values | None:
+def _read(rotating: Rotating, secret: RotatedSecret, sink: ReadableSink) -> Values | None:
     """None where it does not say."""
     try:
         return read_sink(rotating.environment, secret, sink)
@@ -124,10 +132,19 @@ def _standing(rotating: Rotating) -> Iterator[str]:
     for name, secret in rotating.secrets.items():
         yield f"{name}: the old one is {_acceptance(secret, rotating.old[name])}."
     for name, secret, sink in sinks_of(rotating):
-        held = _read(rotating, secret, sink)
-        known = {"the new one": rotating.new.get(name), "the old one": rotating.old[name]}
-        what = next((word for word, values in known.items() if held == values), "another one")
-        yield f"{name}: {sink.named} {'cannot be read' if held is None else f'holds {what}'}."
+        yield f"{name}: {sink.named} {_holding(rotating, name, secret, sink)}."
+
+
+def _holding(rotating: Rotating, name: str, secret: RotatedSecret, sink: AnySink) -> str:
+    known = {"the new one": rotating.new.get(name), "the old one": rotating.old[name]}
+    if isinstance(sink, WriteOnlySink):
+        try:
+            return write_only(rotating, name, secret, sink).describe(known)
+        except BackstopError:
+            return "does not answer"
+    held = _read(rotating, secret, sink)
+    what = next((word for word, values in known.items() if held == values), "another one")
+    return "cannot be read" if held is None else f"holds {what}"
 
 
 def _acceptance(secret: RotatedSecret, old: Values) -> str:

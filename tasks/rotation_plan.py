@@ -15,7 +15,7 @@ from blocks.errors import BackstopError, BadParameter, EnvironmentBusy, Refused,
 from blocks.ledger.fence import describe_holder, read_holder
 from blocks.ledger.rotations import Secrets, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
-from blocks.sinks.interface import Sink, Values
+from blocks.sinks.interface import Marks, ReadableSink, Values, WriteOnlySink
 from tasks.deploy_plan import read_traffic_before
 from tasks.ledger import current_run
 from tasks.markdown import plain
@@ -40,6 +40,8 @@ class PlannedSecret(BaseModel):
     """Of the one that is there now; empty where there is not one."""
     given: str = ""
     """Of the new one, where somebody gave it; else empty."""
+    marks: dict[str, Marks] = {}
+    """Of its sinks that give no value back."""
 
 
 class RotationPlan(BaseModel):
@@ -89,6 +91,8 @@ def plan_rotation(
     for name, secret in chosen.items():
         there = _line(f"{name}: its sinks agree", lambda secret=secret: fingerprint(read_agreed(environment, secret)))  # type: ignore[misc]
         lines.append(there.model_copy(update={"detail": "they hold the same"}) if there.met else there)
+        marks, marked = _read_marks(environment, name, secret)
+        lines += marked
         if there.met:
             needed = partial(_not_needed, environment, name, secret)
             look = partial(_no_obstacle, environment, secret, emergency)
@@ -105,6 +109,7 @@ def plan_rotation(
                 age=_in_words(ages.get(name)),
                 fingerprint=there.detail if there.met else "",
                 given=_fingerprint_of_given(secret),
+                marks=marks,
             )
         )
     return RotationPlan(
@@ -150,8 +155,8 @@ def _choose(environment: Environment, names: str, retire_previous: bool) -> dict
 
 
 def read_agreed(environment: Environment, secret: RotatedSecret) -> Values:
-    """What all its sinks hold. Raises Unmet where one has nothing, or they differ."""
-    held = {sink.named: read_sink(environment, secret, sink) for sink in secret.sinks}
+    """What all its sinks hold that can be read. Raises Unmet where one has nothing, or they differ."""
+    held = {s.named: read_sink(environment, secret, s) for s in secret.sinks if isinstance(s, ReadableSink)}
     if without := [named for named, values in held.items() if not values.get(secret.variable)]:
         raise Unmet(f"{' and '.join(without)} holds no {secret.variable}")
     first, *others = held
@@ -160,7 +165,16 @@ def read_agreed(environment: Environment, secret: RotatedSecret) -> Values:
     return held[first]
 
 
-def read_sink(environment: Environment, secret: RotatedSecret, sink: Sink) -> Values:
+def read_marks(environment: Environment, secret: RotatedSecret) -> dict[str, Marks]:
+    """Of each of its sinks that gives no value back. Raises Unmet where one has nothing."""
+    sinks = [sink for sink in secret.sinks if isinstance(sink, WriteOnlySink)]
+    marks = {sink.named: sink.read_marks(environment.platform, secret.variables) for sink in sinks}
+    if without := [named for named, found in marks.items() if secret.variable not in found]:
+        raise Unmet(f"{' and '.join(without)} holds no {secret.variable}")
+    return marks
+
+
+def read_sink(environment: Environment, secret: RotatedSecret, sink: ReadableSink) -> Values:
     """All that the secret consists of; what the sink does not have is empty."""
     return {**dict.fromkeys(secret.variables, ""), **sink.read(environment.platform, secret.variables)}
 
@@ -194,6 +208,19 @@ def confirm_unchanged(plan: RotationPlan, now: RotationPlan) -> None:
         raise Refused(
             f"{plan.environment} changed since plan {plan.fingerprint} was made. Start again with a new plan."
         )
+
+
+def _read_marks(
+    environment: Environment, name: str, secret: RotatedSecret
+) -> tuple[dict[str, Marks], list[Prerequisite]]:
+    """With the line that says so; without one where all its sinks give the value back."""
+    line = Prerequisite(name=f"{name}: there, where it cannot be read back", met=True, detail="")
+    try:
+        marks = read_marks(environment, secret)
+    except BackstopError as error:
+        return {}, [line.model_copy(update={"met": False, "detail": error.message})]
+    told = [f"{named}: {name} of {mark}" for named, found in marks.items() for name, mark in found.items()]
+    return marks, [line.model_copy(update={"detail": "; ".join(told)})] if marks else []
 
 
 def _one_release(environment: Environment) -> str:
@@ -254,6 +281,8 @@ def _line(name: str, look: Callable[[], str]) -> Prerequisite:
 
 _ROTATING = ("rotate-secrets", "roll-back-rotation", "recover")
 _UNDO = "the old values in every sink, the releases of before, the new values refused"
+_UNREAD = "Nobody sees what it holds now. That it took a new value is seen by when it was last written."
+_UNREAD_UNDO = " The undo writes to it what the other sinks hold now."
 _NEVER_BACK = "none: it only goes forward, and no old value comes back"
 
 
@@ -271,6 +300,10 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         cells = (secret.name, secret.kind, secret.age, secret.effect, ", ".join(secret.sinks))
         yield f"| {' | '.join(plain(cell) for cell in cells)} |"
     yield ""
+    for secret in plan.secrets:
+        if secret.marks:
+            where = f"{plain(' and '.join(secret.marks))} ({plain(secret.name)})"
+            yield f"- **Cannot be read back:** {where}. {_UNREAD}{'' if plan.emergency else _UNREAD_UNDO}"
     if plan.emergency:
         yield "- **First:** the old ones are refused, and whoever is logged in with one is thrown out."
         yield from (

@@ -53,4 +53,5 @@ def _effects_after_a_breach(plan: RotationPlan) -> Iterator[Effect]:
 
 
 def _written(secret: PlannedSecret) -> str:
-    return f"written to {' and '.join(secret.sinks)}"
+    sinks = [f"{named}, which cannot be read back," if named in secret.marks else named for named in secret.sinks]
+    return f"written to {' and '.join(sinks)}".rstrip(",")

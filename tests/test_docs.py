@@ -32,6 +32,7 @@ from blocks.secrets.signing_key import SigningKey
 from blocks.service import Signature, SmokeStep
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
+from blocks.sinks.github_actions import GithubActions
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 from blocks.status_page import Statuspage
@@ -62,6 +63,7 @@ INNER = {
     "A sink: directory": Directory,
     "A sink: env-file": EnvFile,
     "A sink: vault-kv": VaultKv,
+    "A sink: github-actions": GithubActions,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {

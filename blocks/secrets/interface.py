@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from blocks.ledger.approvals_key import seal
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
-from blocks.sinks.interface import Values
+from blocks.sinks.github_actions import GithubActions
+from blocks.sinks.interface import ReadableSink, Values
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 
-AnySink = Annotated[PlatformVariables | EnvFile | Directory | VaultKv, Field(discriminator="type")]
+AnySink = Annotated[PlatformVariables | EnvFile | Directory | VaultKv | GithubActions, Field(discriminator="type")]
 
 
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -48,6 +49,8 @@ class RotatedSecret(BaseModel, ABC):
     def _are_different(cls, sinks: list[AnySink]) -> list[AnySink]:
         if len({sink.named for sink in sinks}) < len(sinks):
             raise ValueError("names a sink twice")
+        if not any(isinstance(sink, ReadableSink) for sink in sinks):
+            raise ValueError("names no sink that gives the value back, so nobody could go back to it: add one")
         return sinks
 
     @property

@@ -10,10 +10,10 @@ from blocks.errors import RefusedBySink
 from blocks.platforms.interface import Platform
 from blocks.reference import resolve
 from blocks.sinks.files import replace_file
-from blocks.sinks.interface import Sink, Values
+from blocks.sinks.interface import ReadableSink, Values
 
 
-class Directory(Sink):
+class Directory(ReadableSink):
     """A directory on the worker's machine: a file bears the variable's name and holds its value, nothing else."""
 
     type: Literal["directory"] = Field(description="A directory with one file a variable.")

@@ -16,7 +16,7 @@ from blocks.errors import RefusedBySink
 from blocks.platforms.interface import Platform
 from blocks.reference import resolve
 from blocks.sinks.files import replace_file
-from blocks.sinks.interface import Sink, Values
+from blocks.sinks.interface import ReadableSink, Values
 
 _PLAIN = re.compile(r"[\w./:@%+=,~-]*", re.ASCII)
 _NEEDS_ESCAPE = re.compile(r'([\\"$`])')
@@ -33,7 +33,7 @@ class _Entry(NamedTuple):
     span: tuple[int, int]
 
 
-class EnvFile(Sink):
+class EnvFile(ReadableSink):
     """A file of NAME=value lines on the worker's machine."""
 
     type: Literal["env-file"] = Field(description="A file of NAME=value lines on the worker's machine.")

@@ -12,6 +12,8 @@ from blocks.platforms.interface import Platform
 
 Values = dict[str, str]
 """Variable → value: what a secret consists of. Never shown, stored or logged."""
+Marks = dict[str, str]
+"""Variable → what every write of it changes, as when that was. It tells nothing of the value."""
 
 
 class Sink(BaseModel, ABC):
@@ -37,9 +39,21 @@ class Sink(BaseModel, ABC):
         return 0
 
     @abstractmethod
+    def write(self, platform: Platform, values: Values) -> None:
+        """Set these variables, and leave every other as it is. Repeating it changes nothing, but marks."""
+
+
+class ReadableSink(Sink):
+    """One that gives back what it holds."""
+
+    @abstractmethod
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         """The values that it holds of these variables; one that it does not have is left out."""
 
+
+class WriteOnlySink(Sink):
+    """One that gives no value back, to anybody. What it holds is concluded (tasks/write_only_sink.py)."""
+
     @abstractmethod
-    def write(self, platform: Platform, values: Values) -> None:
-        """Set these variables, and leave every other as it is. Repeating it changes nothing."""
+    def read_marks(self, platform: Platform, variables: Iterable[str]) -> Marks:
+        """Of these variables; one that it does not have is left out. A write changes what was read before it."""

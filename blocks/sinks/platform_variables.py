@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field
 
 from blocks.platforms.interface import Platform
-from blocks.sinks.interface import Sink, Values
+from blocks.sinks.interface import ReadableSink, Values
 
 
-class PlatformVariables(Sink):
+class PlatformVariables(ReadableSink):
     """The variables of the environment's platform."""
 
     type: Literal["platform"] = Field(description="The variables of the environment's platform.")

@@ -12,7 +12,7 @@ from pydantic import Field
 from blocks.errors import RefusedBySink, Unreachable
 from blocks.platforms.interface import Platform
 from blocks.reference import Address, Secret, resolve
-from blocks.sinks.interface import Sink, Values
+from blocks.sinks.interface import ReadableSink, Values
 from blocks.trust import trusted_file
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Held(NamedTuple):
     version: int
 
 
-class VaultKv(Sink):
+class VaultKv(ReadableSink):
     """One secret of a KV store of version 2."""
 
     type: Literal["vault-kv"] = Field(description="A secret of Vault's KV store, version 2.")

@@ -6,12 +6,11 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import httpx
 from pydantic import BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
-from blocks.rate_limit import read_reset
+from blocks.rate_limit import read_wait_of_github
 from blocks.reference import Address, Secret, resolve
 from blocks.surroundings import of_git
 from blocks.unpack import unpack
@@ -22,8 +21,6 @@ _CI_SECONDS = 10
 _MOST_PAGES = 10
 """GitHub shows a thousand checks of a commit, a hundred a page."""
 _LONGEST_TITLE = 256
-_UNTOLD_SECONDS = 60
-"""To wait where GitHub puts a call off and does not say for how long."""
 
 
 class _CheckRun(BaseModel):
@@ -163,7 +160,7 @@ class GitRepository(Part):
             read_reason=lambda refusal: refusal["message"],
             refusal=Unreachable,
             request_id="X-GitHub-Request-Id",
-            read_wait=_read_wait,
+            read_wait=read_wait_of_github,
         )
 
     def _must(self, verb: str, *arguments: str) -> str:
@@ -215,17 +212,3 @@ def _run_whole_group(command: list[str], seconds: float) -> "subprocess.Complete
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, output, complaint)
-
-
-def _read_wait(answer: httpx.Response) -> float | None:
-    """GitHub puts calls off with 403, too, and says when in one of two ways.
-
-    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
-    """
-    if answer.status_code not in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
-        return None
-    if (told := answer.headers.get("Retry-After", "")).isdigit():
-        return float(told)
-    if answer.headers.get("X-RateLimit-Remaining") == "0" and (ends := read_reset(answer)) is not None:
-        return ends
-    return _UNTOLD_SECONDS if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else None

@@ -17,6 +17,7 @@ from tests.standins.discovery import Discovery, NotDescribed
 from tests.standins.serving import serving
 
 Answer = tuple[int, Any]
+"""Status, and the content as JSON; None for an answer without any."""
 Act = Callable[[Request, Any], Answer]
 Trouble = Literal["", "put off", "put off for long", "fails", "fails after it", "no answer after it"]
 
@@ -50,7 +51,8 @@ class StandIn:
     def _endpoint(self, act: Act) -> Any:
         async def answer(request: Request) -> Response:
             content = await request.body()
-            sent = Sent(request.method, request.url.path, request.query_params, request.headers, content)
+            path = request.scope["raw_path"].decode()  # as it was sent: a quoted slash is none
+            sent = Sent(request.method, path, request.query_params, request.headers, content)
             self.asked.append(sent)
             trouble = self.trouble.pop(0) if self.trouble else ""
             if trouble.startswith("put off"):
@@ -63,7 +65,7 @@ class StandIn:
             if trouble:
                 while not await request.is_disconnected():
                     await asyncio.sleep(0.02)
-            return JSONResponse(answered, status)
+            return Response(status_code=status) if answered is None else JSONResponse(answered, status)
 
         return answer
 
@@ -75,7 +77,7 @@ class StandIn:
         if self._description is None:
             return status, answered
         try:
-            self._description.check(sent, status, json.dumps(answered).encode())
+            self._description.check(sent, status, b"" if answered is None else json.dumps(answered).encode())
         except (OpenAPIError, NotDescribed) as error:
             self.violations.append(f"{sent.method} {sent.path}: {error}: {error.__cause__}")
         return status, answered
