@@ -19,13 +19,9 @@ KEY = "google.json"
 
 @dataclass(frozen=True)
 class OnCloudRun(Elsewhere):
+    environment = ENVIRONMENT
     platform: CloudRunPlatform
     cloud_run: CloudRunStandIn
-
-    def apply(self, platform: CloudRunPlatform) -> None:
-        """The environment, with its platform reached like that."""
-        front = self.production.stack.layout.front_url("production")
-        self.apply_environment(ENVIRONMENT, {"type": "cloud_run", **_fields(platform)}, front)
 
     def run_alone(self, version: str) -> None:
         running = [one for one in self.platform.read_releases() if one.version == version and one.state == "running"]
@@ -58,8 +54,3 @@ def shop_on_cloud_run(production: Production, version: str, folder: Path) -> Ite
         shop.run_alone(version)
         yield shop
         assert cloud_run.violations == []
-
-
-def _fields(platform: CloudRunPlatform) -> dict[str, object]:
-    names = {"project", "region", "service", "image", "credentials", "url", "logging_url", "timeout"}
-    return platform.model_dump(mode="json", include=names)

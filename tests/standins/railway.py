@@ -16,7 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import uvicorn
 from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,9 +25,8 @@ from starlette.routing import Route
 
 from blocks.errors import RefusedByPlatform
 from blocks.platforms.interface import Platform
-from tests.blocks.platforms.waiting import eventually
-from tests.deployments.shop.processes import free_port
 from tests.standins.description import FOLDER
+from tests.standins.serving import serving
 
 PROJECT, ENVIRONMENT, SERVICE = "project-of-the-shop", "environment-production", "service-of-the-shop"
 TOKEN = "railway-token-of-the-test"
@@ -286,15 +284,6 @@ def railway_schema() -> GraphQLSchema:
 
 @contextmanager
 def running_railway(beneath: Platform, version_of: Callable[[str], str]) -> Iterator[RailwayStandIn]:
-    standing_in, port = RailwayStandIn(beneath, railway_schema(), version_of), free_port()
-    config = uvicorn.Config(standing_in.application(), "127.0.0.1", port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = threading.Thread(target=server.run, daemon=True)
-    serving.start()
-    try:
-        eventually(lambda: server.started)
-        standing_in.url = f"http://127.0.0.1:{port}"
+    standing_in = RailwayStandIn(beneath, railway_schema(), version_of)
+    with serving(standing_in.application()) as standing_in.url:
         yield standing_in
-    finally:
-        server.should_exit = True
-        serving.join(10)
