@@ -17,6 +17,7 @@ from blocks.limits import Limits
 from blocks.metrics.cloud_monitoring import CloudMonitoring
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.metrics.prometheus_server import PrometheusServer
+from blocks.metrics.sentry_sessions import SentrySessions
 from blocks.migrations.alembic import AlembicMigrations
 from blocks.migrations.commands import MigrationCommands
 from blocks.migrations.prisma import PrismaMigrations
@@ -53,7 +54,9 @@ class Environment(Part):
         description="What runs the releases."
     )
     service: Service = Field(description="Where the service answers.")
-    metrics: PrometheusEndpoint | PrometheusServer | CloudMonitoring = Field(description="Where the numbers come from.")
+    metrics: PrometheusEndpoint | PrometheusServer | CloudMonitoring | SentrySessions = Field(
+        description="Where the numbers come from."
+    )
     source: GitRepository = Field(description="Where releases come from.")
     limits: Limits = Field(default_factory=Limits, description="When a release is bad.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a release gets its traffic.")

@@ -18,6 +18,7 @@ from blocks.limits import Limits
 from blocks.metrics.cloud_monitoring import CloudMonitoring
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.metrics.prometheus_server import PrometheusServer
+from blocks.metrics.sentry_sessions import SentrySessions
 from blocks.migrations.alembic import AlembicMigrations
 from blocks.migrations.commands import MigrationCommands
 from blocks.migrations.prisma import PrismaMigrations
@@ -51,6 +52,7 @@ PARTS: dict[str, dict[str, type[Block]]] = {
         "prometheus-endpoint": PrometheusEndpoint,
         "prometheus": PrometheusServer,
         "cloud-monitoring": CloudMonitoring,
+        "sentry": SentrySessions,
     },
     "source": {"git": GitRepository},
     "limits": {"": Limits},
