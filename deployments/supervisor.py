@@ -112,7 +112,7 @@ class Sweeper(Protocol):
 
 
 def keep_sweeping(ended: Event, name: str, seconds: float, begin: Callable[[], Sweeper]) -> None:
-    """Sweep until `ended` is set. A ledger or a server that is away is tried again."""
+    """Sweep until `ended` is set. A ledger or a server that is away is tried again, and so is what nobody foresaw."""
     sweeper, connection = begin(), None
     while not ended.wait(seconds):
         try:
@@ -120,8 +120,11 @@ def keep_sweeping(ended: Event, name: str, seconds: float, begin: Callable[[], S
                 connection = connect(name)
                 sweeper = begin()
             sweeper.sweep(connection, time.monotonic())
-        except (BackstopError, psycopg.Error, OSError) as error:
-            log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
+        except Exception as error:
+            if isinstance(error, (BackstopError, psycopg.Error, OSError)):
+                log.warning("%s", error if isinstance(error, BackstopError) else type(error).__name__)
+            else:
+                log.exception("%s: a sweep failed in a way that nobody foresaw", name)
             if connection is not None:
                 connection.close()
 
