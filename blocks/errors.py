@@ -19,6 +19,7 @@ BackstopError                    message + hint, both for the person on call
 │   ├── AlreadyStored            an object of that name exists and is never replaced
 │   └── NotStored                there is no object of that name
 ├── RefusedBySink                where a secret must arrive, the answer is no
+│   └── NotInSink                there is none of that name, or it has no value
 ├── SecretIsBad                  a secret is refused, accepted, or in use, and should not be
 ├── BackupIsBad                  a backup is not what its manifest says
 ├── Preempted                    an emergency asked for the environment
@@ -128,6 +129,10 @@ class NotStored(RefusedByStore):
 
 class RefusedBySink(BackstopError):
     """An answer of a place where a secret must arrive, and it says no."""
+
+
+class NotInSink(RefusedBySink):
+    """There is no secret of that name, or it has no value."""
 
 
 class SecretIsBad(BackstopError):

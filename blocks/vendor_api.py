@@ -53,6 +53,8 @@ class VendorApi:
     """Its own words out of the JSON of a refusal."""
     refusal: type[BackstopError] = RefusedByPlatform
     """Raised for an answer that says no."""
+    missing: type[BackstopError] | None = None
+    """Raised instead for one that says 404, where the two are told apart."""
     sent_as: str = "Authorization: Bearer {}"
     """The header that the token is sent in."""
     request_id: str = ""
@@ -61,7 +63,7 @@ class VendorApi:
     """Seconds until a call may be repeated, in the vendor's dialect; None where it was not put off."""
 
     def call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Raises Unreachable, or `refusal`.
+        """Raises Unreachable, `refusal` or `missing`.
 
         A client a call: a kept connection may be one that the other side has closed.
         """
@@ -72,9 +74,8 @@ class VendorApi:
         if self.read_wait(answer) is not None or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise Unreachable(f"{self.named} takes no more calls for a moment{self.number_of(answer)}.", self.look)
         if answer.is_client_error:
-            raise self.refusal(
-                f"{self.named} refused: {self._reason(answer)}{self.number_of(answer)}.", self._hint(answer)
-            )
+            refusal = self.missing if answer.status_code == httpx.codes.NOT_FOUND and self.missing else self.refusal
+            raise refusal(f"{self.named} refused: {self._reason(answer)}{self.number_of(answer)}.", self._hint(answer))
         if not answer.is_success:
             status = f"status {answer.status_code}{self.number_of(answer)}"
             raise Unreachable(f"{self.named} failed with {status}.", self.look)

@@ -33,6 +33,7 @@ from blocks.service import Signature, SmokeStep
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.github_actions import GithubActions
+from blocks.sinks.google_secret_manager import GoogleSecretManager
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 from blocks.status_page import Statuspage
@@ -64,6 +65,7 @@ INNER = {
     "A sink: env-file": EnvFile,
     "A sink: vault-kv": VaultKv,
     "A sink: github-actions": GithubActions,
+    "A sink: google-secret-manager": GoogleSecretManager,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deployments").rglob("*.md")])
 PART_HEADINGS = {

@@ -10,11 +10,15 @@ from blocks.ledger.approvals_key import seal
 from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.github_actions import GithubActions
+from blocks.sinks.google_secret_manager import GoogleSecretManager
 from blocks.sinks.interface import ReadableSink, Values
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 
-AnySink = Annotated[PlatformVariables | EnvFile | Directory | VaultKv | GithubActions, Field(discriminator="type")]
+AnySink = Annotated[
+    PlatformVariables | EnvFile | Directory | VaultKv | GithubActions | GoogleSecretManager,
+    Field(discriminator="type"),
+]
 
 
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"

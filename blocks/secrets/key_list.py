@@ -1,6 +1,8 @@
 """Several keys in one variable, by commas: the first is used, all of them are accepted."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from blocks.secrets.generated import Encoding, make_random
 from blocks.secrets.held import HeldSecret, Report
@@ -21,6 +23,13 @@ class KeyList(HeldSecret):
         max_length=200,
         description="Variable of a key that is accepted before it is used: a rotation takes two runs then.",
     )
+
+    @model_validator(mode="after")
+    def _may_be_empty(self) -> Self:
+        """The next key is, between two rotations."""
+        if self.next_variable and (full := [sink.named for sink in self.sinks if not sink.keeps_empty]):
+            raise ValueError(f"{' and '.join(full)} keeps no empty value, and next_variable is empty at times")
+        return self
 
     @property
     def variables(self) -> list[str]:

@@ -5,6 +5,7 @@ The contract that all of them pass is tests/blocks/sinks/contract.py.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +24,9 @@ class Sink(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    keeps_empty: ClassVar[bool] = True
+    """Whether a variable in it may be empty."""
 
     @property
     @abstractmethod
