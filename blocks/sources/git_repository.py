@@ -6,32 +6,20 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
 from blocks.rate_limit import read_wait_of_github
 from blocks.reference import Address, Secret, resolve
+from blocks.sources.github_checks import read_not_green
 from blocks.surroundings import of_git
 from blocks.unpack import unpack
 from blocks.vendor_api import VendorApi
 
 _GIT_SECONDS = 30
 _CI_SECONDS = 10
-_MOST_PAGES = 10
-"""GitHub shows a thousand checks of a commit, a hundred a page."""
 _LONGEST_TITLE = 256
-
-
-class _CheckRun(BaseModel):
-    name: str
-    conclusion: str | None
-    """None while it runs."""
-
-
-class _CheckRuns(BaseModel):
-    total_count: int
-    check_runs: list[_CheckRun]
 
 
 class GitRepository(Part):
@@ -48,7 +36,9 @@ class GitRepository(Part):
     ci_url: Address | None = Field(
         default=None, description="API address of the repository at its host, as https://…/repos/OWNER/NAME."
     )
-    ci_token: Secret | None = Field(default=None, description="Reference to a token that may read check runs.")
+    ci_token: Secret | None = Field(
+        default=None, description="Reference to a token that may read checks, commit statuses and workflow runs."
+    )
     issues: bool = Field(
         default=False,
         description="Whether a rollback opens an issue there, for its cause; the token has to be allowed to.",
@@ -119,34 +109,18 @@ class GitRepository(Part):
             self._must("push", "--quiet", self.remote, f":refs/tags/{version}")
 
     def read_failing_checks(self, commit: str) -> list[str] | None:
-        """Names of the commit's CI checks that are not green; None when no CI is configured.
+        """Names of what CI says of the commit that is not green; None when no CI is configured.
 
         Raises Unreachable. A commit without any check counts as not green.
         """
         if self.ci_url is None:
             return None
-        green = ("success", "neutral", "skipped")
-        checks = self._read_checks(commit)
-        return [check.name for check in checks if check.conclusion not in green] or (
-            [] if checks else ["no check has run"]
-        )
+        return read_not_green(self._host, commit)
 
     def open_issue(self, title: str, body: str) -> str:
         """Its address. Raises Unreachable: then nobody knows whether there is one."""
         answer = self._host.call("POST", "/issues", json={"title": title[:_LONGEST_TITLE], "body": body})
         return self._host.parsed(str, answer, "html_url")
-
-    def _read_checks(self, commit: str) -> list[_CheckRun]:
-        """From all pages."""
-        checks: list[_CheckRun] = []
-        for page in range(1, _MOST_PAGES + 1):
-            asked = {"per_page": 100, "page": page}
-            answer = self._host.call("GET", f"/commits/{commit}/check-runs", params=asked)
-            shown = self._host.parsed(_CheckRuns, answer)
-            checks += shown.check_runs
-            if len(checks) >= shown.total_count:
-                return checks
-        raise Unreachable(f"{self._host.named} has more checks of {commit[:10]} than it shows.")
 
     @property
     def _host(self) -> VendorApi:
@@ -156,7 +130,7 @@ class GitRepository(Part):
             token=self.ci_token,
             seconds=_CI_SECONDS,
             look="Look at its status page, and whether the address of its API is right.",
-            unauthorized="Set the token reference to one that may read check runs, and open issues if that is wanted.",
+            unauthorized="Set the token reference to one that may read checks, statuses and Actions, and open issues.",
             read_reason=lambda refusal: refusal["message"],
             refusal=Unreachable,
             request_id="X-GitHub-Request-Id",

@@ -1,6 +1,6 @@
 """The deploys of a service that runs on another platform, killed before and after whatever crosses a boundary.
 
-On a Docker engine, and on Vercel and Railway, whose parts stand-ins take.
+On a Docker engine, and on Vercel, Railway and Cloud Run, whose parts stand-ins take.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from blocks.platforms.interface import Capability
 from tests.blocks.platforms.engine import ROUTE, admit_to_caddy, require_engine
 from tests.blocks.stores.faults import FaultProxy, running_proxy
 from tests.drills.choosing import PLACES
+from tests.drills.cloud_run_log import CloudRunLog
 from tests.drills.docker_log import DockerLog
 from tests.drills.killing import Drill
 from tests.drills.moments import Place, every_moment
@@ -24,6 +25,7 @@ from tests.flows import docked, hosted, railed
 from tests.flows.docked import docked_shop
 from tests.flows.elsewhere import Elsewhere
 from tests.flows.hosted import hosted_shop
+from tests.flows.on_cloud_run import shop_on_cloud_run
 from tests.flows.production import GOOD, Production
 from tests.flows.railed import railed_shop
 from tests.running_stack import RunningStack
@@ -94,7 +96,21 @@ def on_railway(
     shared_production.reset()
 
 
-@pytest.fixture(params=["on_docker", "on_vercel", "on_railway"])
+@pytest.fixture(scope="module")
+def on_cloud_run(
+    shared_stack: RunningStack, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    shared_production.reset()
+    ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("on_cloud_run")
+    with shop_on_cloud_run(shared_production, GOOD, folder) as shop, running_proxy(shop.cloud_run.url) as proxy:
+        shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
+        log = CloudRunLog(ledger, shop.environment, proxy)
+        traffic = shop.platform.read_traffic
+        yield Watched("on Cloud Run", shop.environment, shop, log, lambda: log.begin(traffic()), {"platform": proxy})
+    shared_production.reset()
+
+
+@pytest.fixture(params=["on_docker", "on_vercel", "on_railway", "on_cloud_run"])
 def watched(request: pytest.FixtureRequest) -> Watched:
     found: Watched = request.getfixturevalue(request.param)
     return found

@@ -146,6 +146,8 @@ def test_a_platform_that_does_not_answer_meets_nothing(describe: Describe, platf
 def test_ci(describe: Describe, platform: SmallService) -> None:
     ci_url = f"{platform.url}/repos/ada/shop"
     path = f"GET /repos/ada/shop/commits/{COMMIT}/check-runs"
+    platform.answers[f"GET /repos/ada/shop/commits/{COMMIT}/status"] = pages_of(of="statuses")
+    platform.answers["GET /repos/ada/shop/actions/runs"] = pages_of(of="workflow_runs")
     platform.answers[path] = pages_of(check_run("test"))
     assert_line(look(describe(ci_url), "CI green"), True, COMMIT[:10])
     platform.answers[path] = pages_of(*(check_run(f"test {number}", "failure") for number in range(9)))

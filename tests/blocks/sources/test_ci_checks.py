@@ -1,7 +1,7 @@
-"""The CI's verdict on a commit, from a local stand-in of GitHub's check runs.
+"""The CI's verdict on a commit, from a local stand-in of GitHub's checks, statuses and workflow runs.
 
-It answers as GitHub's published API description has it (`GET /repos/{owner}/{repo}/commits/{ref}/check-runs`,
-schema `check-run`; npm @octokit/openapi 23.0.2): every required member, pages of at most 100.
+It answers as GitHub's published API description has it (schemas `check-run`, `combined-commit-status`, `workflow-run`;
+npm @octokit/openapi 23.0.2), in pages of at most 100.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ from tests.tasks.small_service import Handler, Respond, SmallService, after, sta
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 PATH = f"/repos/ada/shop/commits/{COMMIT}/check-runs"
+STATUSES = f"/repos/ada/shop/commits/{COMMIT}/status"
+WORKFLOWS = "/repos/ada/shop/actions/runs"
 CONCLUSIONS = ["failure", "cancelled", "timed_out", "action_required", None]
 
 
@@ -47,12 +49,28 @@ def check_run(name: str, conclusion: str | None = "success") -> dict[str, object
     }
 
 
-def pages_of(*runs: dict[str, object]) -> Respond:
+def set_status(context: str, state: str) -> dict[str, object]:
+    return {"id": 6, "context": context, "state": state, "description": None, "target_url": None}
+
+
+def workflow_run(number: int, conclusion: str | None, event: str = "push") -> dict[str, object]:
+    return {
+        "id": 7,
+        "name": f"CI {number}",
+        "workflow_id": number,
+        "head_sha": COMMIT,
+        "event": event,
+        "status": "completed" if conclusion else "in_progress",
+        "conclusion": conclusion,
+    }
+
+
+def pages_of(*shown: dict[str, object], of: str = "check_runs") -> Respond:
     def respond(handler: Handler) -> None:
         query = parse_qs(urlsplit(handler.path).query)
         size, page = min(100, int(query.get("per_page", ["30"])[0])), int(query.get("page", ["1"])[0])
-        shown = runs[size * (page - 1) : size * page]
-        status(200, {"total_count": len(runs), "check_runs": shown})(handler)
+        listed = shown[size * (page - 1) : size * page]
+        status(200, {"total_count": len(shown), of: listed})(handler)
 
     return respond
 
@@ -60,7 +78,8 @@ def pages_of(*runs: dict[str, object]) -> Respond:
 @pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallService]:
     monkeypatch.setenv("CI_TOKEN", "ghs_secret")
-    with SmallService({}) as service:
+    nothing = {STATUSES: pages_of(of="statuses"), WORKFLOWS: pages_of(of="workflow_runs")}
+    with SmallService({f"GET {path}": answer for path, answer in nothing.items()}) as service:
         yield service
 
 
@@ -87,16 +106,38 @@ def test_a_commit_without_checks_is_not_green(github: SmallService) -> None:
     assert ask(github) == ["no check has run"]
 
 
+@pytest.mark.parametrize("state", ["pending", "failure", "error"])
+def test_a_status_that_somebody_outside_actions_set_counts(github: SmallService, state: str) -> None:
+    github.answers[f"GET {PATH}"] = pages_of()
+    github.answers[f"GET {STATUSES}"] = pages_of(set_status("ok", "success"), set_status("other", state), of="statuses")
+    assert ask(github) == ["other"]
+
+
+def test_a_workflow_that_has_not_ended_is_not_green_though_all_its_checks_are(github: SmallService) -> None:
+    github.answers[f"GET {PATH}"] = pages_of(check_run("the first job"))
+    github.answers[f"GET {WORKFLOWS}"] = pages_of(workflow_run(1, None), of="workflow_runs")
+    assert ask(github) == ["workflow CI 1"]
+    (asked,) = [request for request in github.requests if WORKFLOWS in request.path]
+    assert parse_qs(urlsplit(asked.path).query)["head_sha"] == [COMMIT]
+
+
+def test_the_newest_run_of_a_workflow_counts_for_each_event(github: SmallService) -> None:
+    github.answers[f"GET {PATH}"] = pages_of()
+    runs = [workflow_run(1, "success"), workflow_run(1, "cancelled"), workflow_run(2, "failure", "pull_request")]
+    github.answers[f"GET {WORKFLOWS}"] = pages_of(*runs, workflow_run(2, "success"), of="workflow_runs")
+    assert ask(github) == ["workflow CI 2"]
+
+
 def test_a_failure_on_the_third_page_counts(github: SmallService) -> None:
     runs = [*(check_run(f"test-{number}") for number in range(230)), check_run("the last", "failure")]
     github.answers[f"GET {PATH}"] = pages_of(*runs)
     assert ask(github) == ["the last"]
-    assert len(github.requests) == 3
+    assert sum("check-runs" in request.path for request in github.requests) == 3
 
 
 def test_more_than_it_shows_is_not_taken_for_green(github: SmallService) -> None:
     github.answers[f"GET {PATH}"] = status(200, {"total_count": 5000, "check_runs": [check_run("test")]})
-    with pytest.raises(Unreachable, match="more checks"):
+    with pytest.raises(Unreachable, match="has more of"):
         ask(github)
 
 
