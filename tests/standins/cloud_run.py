@@ -58,6 +58,8 @@ class Misbehaviour:
     """What the next change that is accepted ends with."""
     failed_answers: int = 0
     """So many of the next changes are answered with 500, and made."""
+    lists_late: bool = False
+    """The newest revision is not listed."""
     changes_meanwhile: bool = False
     """Somebody else changes the service between the next look and what comes after it."""
 
@@ -271,7 +273,8 @@ class CloudRunStandIn:
 
     def _list_revisions(self, request: Request, asked: Any) -> Answer:
         """Two a page, for somebody must turn it."""
-        names, begin = list(self._revisions), int(request.query_params.get("pageToken", "0"))
+        names = list(self._revisions)[: -1 if self.misbehaviour.lists_late else None]
+        begin = int(request.query_params.get("pageToken", "0"))
         shown = [self._as_revision(name) for name in names[begin : begin + 2]]
         more = str(begin + 2) if begin + 2 < len(names) else ""
         return 200, {"revisions": shown, "nextPageToken": more}

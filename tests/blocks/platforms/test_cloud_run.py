@@ -102,13 +102,34 @@ class TestStarting:
         assert "not found" in subject.read(release.id).detail
         assert platform.read_traffic() == {FIRST: 100}
 
-    def test_one_that_failed_is_in_the_way_of_nothing(self, subject: Subject, platform: CloudRunPlatform) -> None:
+    @pytest.mark.parametrize("seconds", [0.05, 2])
+    def test_one_that_failed_is_in_the_way_of_nothing(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn, seconds: float
+    ) -> None:
+        """Also while Cloud Run is still at it."""
         good = subject.start(subject.good)
+        cloud_run.misbehaviour.seconds = seconds
         broken = platform.start_release(subject.broken.version, subject.broken.commit, "run-broken")
         eventually(lambda: subject.read(broken.id).state == "failed")
+        cloud_run.misbehaviour.seconds = 0.05
         platform.shift_traffic({good.id: 100})
         assert platform.read_traffic() == {good.id: 100}
         assert ask(subject.start(subject.better)) == subject.better.version
+
+    def test_one_that_has_no_address_yet_is_still_starting(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        cloud_run.misbehaviour.seconds = 1
+        assert ask(subject.start(subject.good)) == subject.good.version
+
+    def test_one_that_is_not_listed_yet_is_starting_and_not_started_again(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn, proxy: FaultProxy
+    ) -> None:
+        cloud_run.misbehaviour.lists_late = True
+        proxy.requests.clear()
+        begun = [platform.start_release(subject.good.version, subject.good.commit, "run") for _ in range(2)]
+        assert {one.id for one in begun} == {platform.read_releases()[0].id}
+        assert proxy.asked("PATCH") == 1
 
     def test_one_that_was_not_answered_is_started_once(
         self, subject: Subject, platform: CloudRunPlatform, proxy: FaultProxy
