@@ -55,7 +55,7 @@ def test_the_shipped_files_are_valid(path: Path) -> None:
 
 def test_the_sample_and_the_examples_are_shipped() -> None:
     assert [path.stem for path in SHIPPED] == ["shop-production", "shop-staging"]
-    systems = ["go4u", "nextjs", "plm", "vendhub"]
+    systems = ["go4u", "guesslyfe", "nextjs", "plm", "vendhub"]
     expected = [f"{one}-{kind}" for one in systems for kind in ("production", "staging")]
     assert [path.stem for path in EXAMPLES] == expected
 

@@ -18,13 +18,14 @@ from tests.flows.docked import docked_shop
 from tests.flows.elsewhere import Elsewhere
 from tests.flows.hosted import hosted_shop
 from tests.flows.interface import Interface
+from tests.flows.on_cloud_run import shop_on_cloud_run
 from tests.flows.production import GOOD, Production
 from tests.flows.railed import railed_shop
 from tests.running_stack import RunningStack
 
 EXAMPLES = ROOT / "deployments" / "environments" / "examples"
 OF_THE_EXAMPLE = ("limits", "rollout", "approvals", "drills", "secrets")
-SYSTEMS = ["go4u", "nextjs", "plm", "vendhub"]
+SYSTEMS = ["go4u", "guesslyfe", "nextjs", "plm", "vendhub"]
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
@@ -45,6 +46,8 @@ def bring(shared_production: Production, tmp_path_factory: pytest.TempPathFactor
                 place: Elsewhere = opened.enter_context(docked_shop(shared_production, [GOOD], folder))
             elif kind == "vercel":
                 place = opened.enter_context(hosted_shop(shared_production, GOOD, folder))
+            elif kind == "cloud_run":
+                place = opened.enter_context(shop_on_cloud_run(shared_production, GOOD, folder))
             else:
                 place = opened.enter_context(railed_shop(shared_production, GOOD, folder))
             running[kind] = place
