@@ -16,6 +16,7 @@ from tests.drills.moments import Place
 from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.drills.tally import Tally
+from tests.flows.in_actions import InActions, secret_in_actions
 from tests.flows.mounted import Mounted
 from tests.flows.production import Production
 from tests.flows.records import Records
@@ -58,6 +59,20 @@ def rotation_log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
 def every_kind_log(shared_stack: RunningStack) -> Iterator[PlatformLog]:
     with running_proxy(shared_stack.layout.control_url("production")) as proxy:
         yield PlatformLog(proxy, shared_stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.EVERY_KIND)
+
+
+@pytest.fixture(scope="module")
+def in_actions(
+    shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[InActions, PlatformLog]]:
+    """With the log of production's platform meanwhile."""
+    stack = shared_production.stack
+    shared_production.reset()
+    with (
+        secret_in_actions(shared_production, tmp_path_factory.mktemp("in-actions")) as in_actions,
+        running_proxy(stack.layout.control_url("production")) as proxy,
+    ):
+        yield in_actions, PlatformLog(proxy, stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.IN_ACTIONS)
 
 
 @pytest.fixture
@@ -152,6 +167,7 @@ def practices(
         "rotate-secrets that fails": lambda: rotating.rotate_secrets_that_fails(*rotated(), afterwards()),
         "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
         "rotate-secrets of every kind": lambda: rotating.rotate_every_kind(*mounted()),
+        "rotate-secrets in Actions": lambda: rotating.rotate_in_actions(*request.getfixturevalue("in_actions")),
         "rotate-secrets, previous retired": lambda: rotating.retire_previous(*mounted()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
         "undo-restore": lambda: practice.through(staging_platform, undoing.undo_restore(shop, backup())),

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 from tests.blocks.stores.faults import Request, Watcher
 
 Side = Literal["before", "after"]
-Place = Literal["ledger", "platform", "proxy", "store", "program"]
+Place = Literal["ledger", "platform", "proxy", "store", "sink", "program"]
 """A write that becomes durable in the ledger; a request that changes something at the platform, at the proxy before its
-releases or in the store; the start of a program."""
+releases, in the store or where a secret must arrive; the start of a program."""
 _QUESTION = re.compile(rb'\s*\{"query":\s*"(\\n|\s)*query ')
 """Of GraphQL, where everything is a POST."""
 

@@ -9,9 +9,13 @@ from psycopg.types.json import Jsonb
 
 from blocks.postgres.roles import set_password
 from tests.blocks.platforms.waiting import eventually
+from tests.blocks.stores.faults import FaultProxy
+from tests.drills.moments import Place
 from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.drills.practices import PLATFORM
+from tests.flows.in_actions import ENVIRONMENT as IN_ACTIONS
+from tests.flows.in_actions import InActions
 from tests.flows.mounted import CACHE, JOB, SESSION, UPLOADED, WEBHOOK, Mounted
 from tests.flows.mounted import ENVIRONMENT as EVERY_KIND
 from tests.flows.production import GOOD
@@ -131,6 +135,30 @@ def rotate_every_kind(mounted: Mounted, log: PlatformLog) -> Practice:
         variables,
         {"platform": log.proxy},
     )
+
+
+def rotate_in_actions(in_actions: InActions, log: PlatformLog) -> Practice:
+    """One that a sink is given which gives nothing back."""
+    production = in_actions.production
+    before = [""]
+
+    def prepare() -> object:
+        production.reset()
+        in_actions.reset()
+        before[:] = [in_actions.agreed_value()]
+        log.begin(production.traffic())
+        return look()
+
+    def look() -> object:
+        eventually(lambda: production.answering_version() == GOOD)
+        return in_actions.agreed_value(), production.traffic(), production.running()
+
+    def is_done() -> bool:
+        return in_actions.agreed_value() not in before and production.running() == set(production.traffic())
+
+    name, variables = "rotate-secrets", {PLATFORM: log.proxy.endpoint}
+    proxies: dict[Place, FaultProxy] = {"platform": log.proxy, "sink": in_actions.proxy}
+    return Practice(f"{name} in Actions", name, IN_ACTIONS, {}, prepare, look, is_done, "Done", log, variables, proxies)
 
 
 def retire_previous(mounted: Mounted, log: PlatformLog) -> Practice:

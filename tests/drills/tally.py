@@ -14,6 +14,7 @@ _WHERE = {
     "platform": ", at a request to the platform",
     "proxy": ", at a request to the proxy",
     "store": ", at a request to the store",
+    "sink": ", at a request to a sink",
     "program": ", at the start of a program",
 }
 

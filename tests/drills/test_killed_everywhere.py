@@ -29,6 +29,7 @@ DRILLS_ONLY = [
     "dr-drill, service-outage",
     "dr-drill, region-loss",
     "rotate-secrets that fails",
+    "rotate-secrets in Actions",
 ]
 STOPPED = ["deploy", "restore-table"]
 WIRES: list[Place] = ["ledger", "platform"]

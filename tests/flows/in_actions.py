@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from deployments.stack.state import write_private
+from tests.blocks.stores.faults import FaultProxy, running_proxy
 from tests.flows.environments import PRODUCTION, QUICK
 from tests.flows.production import Production
 from tests.standins.description import described
@@ -22,6 +23,8 @@ ENVIRONMENT, SECRET, VARIABLE = "shop-in-actions", "job", "JOB_TOKEN"
 class InActions:
     production: Production
     github: GithubStandIn
+    proxy: FaultProxy
+    """Before GitHub."""
     folder: Path
 
     def apply(self) -> None:
@@ -29,7 +32,7 @@ class InActions:
         del content["approvals"], content["store"], content["backups"], content["migrations"]
         actions = {"type": "github-actions", "repository": REPOSITORY, "token": f"file:{self.folder}/token"}
         secret = {"type": "generated", "variable": VARIABLE, "means": "the nightly workflow has to be told"}
-        sinks = [{"type": "platform"}, {**actions, "url": self.github.url, "timeout": 5}]
+        sinks = [{"type": "platform"}, {**actions, "url": self.proxy.endpoint, "timeout": 5}]
         content |= {"environment": ENVIRONMENT, "secrets": {"rotated": {SECRET: {**secret, "sinks": sinks}}}}
         content["rollout"] |= QUICK["rollout"]
         path = self.folder / f"{ENVIRONMENT}.yaml"
@@ -58,8 +61,8 @@ def secret_in_actions(production: Production, folder: Path) -> Iterator[InAction
     """In the end all calls were as GitHub describes them."""
     write_private(folder / "token", TOKEN)
     platform = production.platform
-    with running_github(described("github")) as github:
-        in_actions = InActions(production, github, folder)
+    with running_github(described("github")) as github, running_proxy(github.url) as proxy:
+        in_actions = InActions(production, github, proxy, folder)
         in_actions.apply()
         yield in_actions
     variables = platform.read_variables()
