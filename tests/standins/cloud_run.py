@@ -133,10 +133,6 @@ class CloudRunStandIn:
         found: dict[str, Any] = json.loads(json.dumps(self._spec["template"]))
         return found
 
-    def tags(self) -> list[str]:
-        """In force."""
-        return [str(one["tag"]) for one in self._in_force if one.get("tag")]
-
     def application(self) -> Starlette:
         place = "/v2/projects/{project}/locations/{location}"
         routes = [

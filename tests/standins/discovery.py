@@ -80,10 +80,6 @@ class Discovery:
             self._check_body(f"The request of {method.id}", method.request, sent.content)
         self._check_body(f"The answer of {method.id}", method.response, answered)
 
-    def check_is(self, schema: str, content: Any) -> None:
-        """That content by itself, as the description leaves open what an operation ends with. Raises NotDescribed."""
-        _raise_unless_valid(schema, {"$ref": f"#/$defs/{schema}", "$defs": self._schemas}, content)
-
     def _check_body(self, named: str, schema: str, content: bytes) -> None:
         _raise_unless_valid(named, {"$ref": f"#/$defs/{schema}", "$defs": self._schemas}, json.loads(content))
 
