@@ -2,10 +2,7 @@
 
 import json
 import stat
-import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -24,7 +21,7 @@ from tests.flows.records import Records
 from tests.flows.shop_database import ShopDatabase
 from tests.prefect_server import prefect_api
 from tests.running_stack import RunningStack
-from tests.secret_search import find_in_files, find_secrets
+from tests.secret_search import dump_database, find_in_files, find_secrets, watched_command_lines
 
 KEEPERS = {
     "secrets.json": "where the stack keeps all of them",
@@ -177,44 +174,6 @@ def _rotated(stack: RunningStack) -> set[str]:
     names = ("SHOP_SESSION_SECRET", "SHOP_DATA_KEYS", "SHOP_DATA_KEY_NEXT", "JOB_TOKEN", "VENDOR_KEY")
     others = {value for one in variables for name in names for value in one.get(name, "").split(",")}
     return {*logins, *filter(None, others)}
-
-
-def dump_database(stack: RunningStack, database: str) -> bytes:
-    command = [str(PostgresHome(stack.state).programs / "pg_dump"), "--host=127.0.0.1", f"--username={database}"]
-    return subprocess.run(
-        [*command, f"--port={stack.layout.ports['postgres']}", database],
-        env={"PGPASSWORD": stack.layout.database_passwords[database]},
-        check=True,
-        capture_output=True,
-        timeout=60,
-    ).stdout
-
-
-@contextmanager
-def watched_command_lines() -> Iterator[set[str]]:
-    """Look again and again while the block runs."""
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            for process in Path("/proc").glob("[0-9]*"):
-                with suppress(OSError):
-                    seen.add(_line(process / "cmdline"))
-                    if (process / "comm").read_text().startswith("pg_"):
-                        seen.add(_line(process / "environ"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _line(path: Path) -> str:
-    return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:

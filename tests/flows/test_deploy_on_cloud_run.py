@@ -10,7 +10,7 @@ from tests.flows.on_cloud_run import ENVIRONMENT, KEY, OnCloudRun, shop_on_cloud
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
-from tests.secret_search import find_in_files
+from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.google_token import TOKEN_MARK
 
 BETTER, BAD = "v1.1.0", "v1.6.0"
@@ -32,13 +32,16 @@ def test_a_good_release_gets_its_traffic_by_percent_and_a_bad_one_is_rolled_back
 ) -> None:
     began = time.time()
 
-    done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
+    with watched_command_lines() as shown:
+        done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
 
     assert done["ending"] == "Done", done["message"]
     assert shop.versions_with_traffic() == {BETTER}
     assert shared_production.answering_version() == BETTER
     assert [sorted(one.values()) for one in shop.cloud_run.splits[-2:]] == [[50, 50], [100]]
     assert shared_production.unplanned_failures(began) == []
+    assert any("prefect" in line for line in shown), "command lines were seen"
+    assert find_secrets({"a token": TOKEN_MARK}, "a command line", "\n".join(shown).encode()) == []
 
     bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
 
@@ -52,5 +55,5 @@ def test_a_good_release_gets_its_traffic_by_percent_and_a_bad_one_is_rolled_back
 def test_neither_its_key_nor_a_token_is_anywhere(stack: RunningStack, shop: OnCloudRun) -> None:
     key = json.loads((shop.folder / KEY).read_text())["private_key"].splitlines()[1]
     secrets = {"the key": key, "a token": TOKEN_MARK}
-    assert find_in_files(secrets, stack.state.folder) == []
+    assert find_at_stack(secrets, stack) == []
     assert find_in_files(secrets, shop.folder) == [f"{KEY}: the key (plain)"], "it is searched"

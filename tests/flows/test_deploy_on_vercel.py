@@ -10,7 +10,7 @@ from tests.flows.interface import Interface
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
-from tests.secret_search import find_in_files
+from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.vercel import TOKEN
 
 BETTER, BAD = "v1.1.0", "v1.6.0"
@@ -32,12 +32,15 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
 ) -> None:
     began = time.time()
 
-    done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
+    with watched_command_lines() as shown:
+        done = stack.run_procedure("deploy", ENVIRONMENT, version=BETTER)
 
     assert done["ending"] == "Done", done["message"]
     assert hosted.versions_with_traffic() == {BETTER}
     assert shared_production.answering_version() == BETTER
     assert shared_production.unplanned_failures(began) == []
+    assert any("prefect" in line for line in shown), "command lines were seen"
+    assert find_secrets({"the token": TOKEN}, "a command line", "\n".join(shown).encode()) == []
 
     bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
 
@@ -58,7 +61,7 @@ def test_the_plan_says_what_vercel_cannot_do(stack: RunningStack, hosted: Hosted
 
 
 def test_its_token_is_nowhere(stack: RunningStack, hosted: Hosted) -> None:
-    assert find_in_files({"Vercel's token": TOKEN}, stack.state.folder) == []
+    assert find_at_stack({"Vercel's token": TOKEN}, stack) == []
     assert find_in_files({"Vercel's token": TOKEN}, hosted.folder) == ["token: Vercel's token (plain)"], (
         "it is searched"
     )
