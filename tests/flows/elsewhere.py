@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import yaml
 
@@ -26,8 +27,8 @@ class Elsewhere(ABC):
         """With all traffic, and the platform knows no other release."""
 
     def start(self, version: str) -> Release:
-        """Running, without traffic."""
-        release = self.platform.start_release(version, self.production.commit(version), "")
+        """Another one, running; without traffic, where the platform can."""
+        release = self.platform.start_release(version, self.production.commit(version), f"by hand {uuid4()}")
         eventually(lambda: self.read(release.id).state != "starting", START_SECONDS)
         assert self.read(release.id).state == "running", self.read(release.id).detail
         return self.read(release.id)
