@@ -10,8 +10,13 @@ import yaml
 
 from blocks.platforms.interface import Platform, Release
 from tests.blocks.platforms.waiting import eventually
-from tests.flows.environments import PRODUCTION, QUICK
+from tests.flows.environments import PRODUCTION, QUICK, Parts
 from tests.flows.production import START_SECONDS, Production
+
+_KEEN: Parts = {
+    "limits": {**QUICK["limits"], "minimum_samples": 30},
+    "rollout": {**QUICK["rollout"], "step_seconds": 8, "window_seconds": 40},
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ class Elsewhere(ABC):
     def url(self) -> str:
         """Where users reach it."""
         return self.production.stack.layout.front_url("production")
+
+    def apply_keen(self) -> str:
+        """Another one that watches for long enough to find a release bad that some visitors meet errors of."""
+        name = f"{self.environment}-keen"
+        self.apply(self.platform, name, **_KEEN)
+        return name
 
     def apply(self, platform: Platform, name: str = "", **parts: Any) -> None:
         """Production's environment, with shorter windows, its platform reached like that, and with these parts."""

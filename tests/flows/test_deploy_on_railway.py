@@ -13,7 +13,7 @@ from tests.running_stack import RunningStack
 from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.railway import TOKEN
 
-BETTER, BAD = "v1.1.0", "v1.6.0"
+BETTER, BAD = "v1.1.0", "v1.3.0"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -42,12 +42,16 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     assert any("prefect" in line for line in shown), "command lines were seen"
     assert find_secrets({"the token": TOKEN}, "a command line", "\n".join(shown).encode()) == []
 
-    bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
+    keen = railed.apply_keen()
+    bad = stack.run_procedure("deploy", keen, version=BAD)
 
     assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+    assert "1.0% are allowed" in bad["message"]
     assert railed.versions_with_traffic() == {BETTER}
     assert shared_production.answering_version() == BETTER
     assert shared_production.unplanned_failures(began) == []
+
+    records.assert_settled(keen)
 
     back = stack.run_procedure("roll-back-deploy", ENVIRONMENT, to=GOOD)
 

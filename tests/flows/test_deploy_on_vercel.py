@@ -13,7 +13,7 @@ from tests.running_stack import RunningStack
 from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.vercel import TOKEN
 
-BETTER, BAD = "v1.1.0", "v1.6.0"
+BETTER, BAD = "v1.1.0", "v1.3.0"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -42,13 +42,16 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     assert any("prefect" in line for line in shown), "command lines were seen"
     assert find_secrets({"the token": TOKEN}, "a command line", "\n".join(shown).encode()) == []
 
-    bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
+    keen = hosted.apply_keen()
+    bad = stack.run_procedure("deploy", keen, version=BAD)
 
     assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+    assert "1.0% are allowed" in bad["message"]
+    assert "shift traffic" in records.effects(bad["run"]), "visitors met it"
     assert hosted.versions_with_traffic() == {BETTER}
     assert shared_production.answering_version() == BETTER
     assert shared_production.unplanned_failures(began) == []
-    records.assert_settled(ENVIRONMENT)
+    records.assert_settled(keen)
 
 
 def test_the_plan_says_what_vercel_cannot_do(stack: RunningStack, hosted: Hosted, interface: Interface) -> None:

@@ -11,7 +11,7 @@ from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
 
-BETTER, BAD, WITH_MIGRATION = "v1.1.0", "v1.6.0", "v2.0.0"
+BETTER, BAD, WITH_MIGRATION = "v1.1.0", "v1.3.0", "v2.0.0"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -48,13 +48,16 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     assert docked.running() == {old, new}, "the one before is kept warm"
     assert docked.unplanned_failures(began) == []
 
-    bad = stack.run_procedure("deploy", ENVIRONMENT, version=BAD)
+    keen = docked.apply_keen()
+    bad = stack.run_procedure("deploy", keen, version=BAD)
 
     assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+    assert "1.0% are allowed" in bad["message"]
+    assert "shift traffic" in records.effects(bad["run"]), "visitors met it"
     assert docked.platform.read_traffic() == {new: 100}
     assert docked.running() == {old, new}
     assert docked.unplanned_failures(began) == []
-    records.assert_settled(ENVIRONMENT)
+    records.assert_settled(keen)
 
 
 @pytest.mark.drill
