@@ -29,8 +29,13 @@ def prefect_api(stack: RunningStack) -> Iterator[httpx.Client]:
 
 def environment_names(api: httpx.Client) -> set[str]:
     """Of all environments that were applied."""
+    return set(read_environments(api))
+
+
+def read_environments(api: httpx.Client) -> dict[str, dict[str, Any]]:
+    """Name → what was applied."""
     documents = api.get("/block_types/slug/environment/block_documents").raise_for_status().json()
-    return {document["name"] for document in documents}
+    return {document["name"]: document["data"] for document in documents}
 
 
 def count_runs(api: httpx.Client) -> int:

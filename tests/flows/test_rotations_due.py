@@ -8,11 +8,10 @@ import pytest
 from blocks.ledger import trail
 from blocks.ledger.connection import connect
 from tasks.secret_age import ROTATED
-from tests.flows.environments import EVERY_SECRET
 from tests.flows.production import Production
 from tests.flows.records import Records
 from tests.flows.rotated import is_accepted
-from tests.prefect_server import ask_for_run, environment_names, wait_for_end
+from tests.prefect_server import ask_for_run, read_environments, wait_for_end
 from tests.running_stack import RunningStack
 
 OVERDUE = "shop-overdue"
@@ -22,14 +21,16 @@ OVERDUE = "shop-overdue"
 def only_one_is_due(stack: RunningStack, environments: object, api: httpx.Client) -> None:
     """By the trail, everything else was rotated a moment ago."""
     with closing(connect("tests", stack.layout.database_url("backstop"))) as connection:
-        for name in sorted(environment_names(api) - {OVERDUE}):
+        others = read_environments(api)
+        del others[OVERDUE]
+        for name, applied in others.items():
             run = {"id": f"rotated {name}", "environment": name}
             connection.execute(
                 "INSERT INTO run (id, procedure, environment, parameters, requested_by, ending, ended_at)"
                 " VALUES (%(id)s, 'rotate-secrets', %(environment)s, '{}', 'tests', 'Done', now())",
                 run,
             )
-            for secret in (*EVERY_SECRET, "job"):
+            for secret in (applied.get("secrets") or {}).get("rotated", {}):
                 detail = {"secret": secret}
                 trail.append(connection, ROTATED, run_id=run["id"], environment=name, actor="tests", detail=detail)
 
