@@ -40,9 +40,10 @@ class PagerDuty(BaseModel):
 
     def _send(self, action: str, key: str, content: dict[str, Any]) -> None:
         event = {"routing_key": resolve(self.routing_key), "event_action": action, "dedup_key": key, **content}
-        answer = self._api.call("POST", "/v2/enqueue", json=event)
+        private = [event["routing_key"]]
+        answer = self._api.call("POST", "/v2/enqueue", private, json=event)
         if (status := self._api.parsed(str, answer, "status")) != "success":
-            raise Unreachable(f"PagerDuty did not take the event: {self._without_key(status)}.")
+            raise Unreachable(f"PagerDuty did not take the event: {self._api.quoted(status, answer, private)}.")
 
     @property
     def _api(self) -> VendorApi:
@@ -53,9 +54,6 @@ class PagerDuty(BaseModel):
             seconds=self.timeout,
             look="Look at its status page, and whether the worker's machine may reach it.",
             unauthorized="Set the routing key's reference to the integration key of an Events API v2 integration.",
-            read_reason=lambda refusal: self._without_key(", ".join([refusal["message"], *refusal.get("errors", [])])),
+            read_reason=lambda refusal: ", ".join([refusal["message"], *refusal.get("errors", [])]),
             refusal=Unreachable,
         )
-
-    def _without_key(self, told: str) -> str:
-        return told.replace(resolve(self.routing_key), "…")

@@ -59,7 +59,7 @@ def read_reset(answer: httpx.Response) -> float | None:
     ends = answer.headers.get("X-RateLimit-Reset", "")
     if not (ends.isascii() and ends.isdigit()):
         return None
-    return max(0.0, int(ends) - datetime.now(UTC).timestamp())
+    return max(0.0, float(ends) - datetime.now(UTC).timestamp())
 
 
 def read_wait_of_github(answer: httpx.Response) -> float | None:
@@ -69,7 +69,7 @@ def read_wait_of_github(answer: httpx.Response) -> float | None:
     """
     if answer.status_code not in (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS):
         return None
-    if (told := answer.headers.get("Retry-After", "")).isdigit():
+    if (told := answer.headers.get("Retry-After", "")).isascii() and told.isdigit():
         return float(told)
     if answer.headers.get("X-RateLimit-Remaining") == "0" and (ends := read_reset(answer)) is not None:
         return ends

@@ -2,10 +2,10 @@
 
 Nothing is repeated but what a vendor did not carry out: what it put off with 429, and what came with a token that had
 run out. Redirects are not followed: the token would go wherever they point. No foreign error is quoted: some quote the
-header that holds the token.
+header that holds the token. A vendor's words are, without what it was sent in secret: some quote that back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -13,15 +13,21 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import TypeAdapter
 
+from blocks.bounded_call import TooLong, bounded_call
 from blocks.errors import BackstopError, RefusedByPlatform, Unreachable
 from blocks.rate_limit import LONGEST_FOR_A_CHANGE_SECONDS, LONGEST_SECONDS, ask_when_allowed, read_retry_after
 from blocks.reference import resolve
-from blocks.trust import trusted_certificates
 
 Shape = TypeVar("Shape")
 
 _SEVERAL_LINES = 300
 """Characters of a vendor's words that a message quotes."""
+_LEAST_SECRET = 4
+"""Characters. Without `1` or `yes` no message could be read, and nobody takes them for a secret."""
+_NOT_OF_THAT_SHAPE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Raised by who reads something else out of JSON, or what is no JSON."""
+MOST_BYTES = 50_000_000
+"""Of one answer."""
 
 
 class PassingToken(Protocol):
@@ -62,10 +68,10 @@ class VendorApi:
     read_wait: Callable[[httpx.Response], float | None] = read_retry_after
     """Seconds until a call may be repeated, in the vendor's dialect; None where it was not put off."""
 
-    def call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Raises Unreachable, `refusal` or `missing`.
+    def call(self, method: str, path: str, private: Iterable[str] = (), **content: Any) -> httpx.Response:
+        """Raises Unreachable, `refusal` or `missing`; none of them quotes what of the content is `private`.
 
-        A client a call: a kept connection may be one that the other side has closed.
+        A connection a call: a kept one may be one that the other side has closed.
         """
         answer = self._ask(method, path, content)
         if answer.status_code == httpx.codes.UNAUTHORIZED and self.token and not isinstance(self.token, str):
@@ -75,7 +81,8 @@ class VendorApi:
             raise Unreachable(f"{self.named} takes no more calls for a moment{self.number_of(answer)}.", self.look)
         if answer.is_client_error:
             refusal = self.missing if answer.status_code == httpx.codes.NOT_FOUND and self.missing else self.refusal
-            raise refusal(f"{self.named} refused: {self._reason(answer)}{self.number_of(answer)}.", self._hint(answer))
+            reason = f"{self._reason(answer, private)}{self.number_of(answer)}"
+            raise refusal(f"{self.named} refused: {reason}.", self._hint(answer))
         if not answer.is_success:
             status = f"status {answer.status_code}{self.number_of(answer)}"
             raise Unreachable(f"{self.named} failed with {status}.", self.look)
@@ -87,7 +94,7 @@ class VendorApi:
             content = answer.json()
             for name in path:
                 content = content[name]
-        except (ValueError, LookupError, TypeError):
+        except _NOT_OF_THAT_SHAPE:
             raise self._unexpected() from None
         return self.shaped(shape, content)
 
@@ -110,18 +117,18 @@ class VendorApi:
     def _ask(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
         address = resolve(self.url).rstrip("/") + path
         token = self._read_token()
-        header, _, value = self.sent_as.format(token).partition(": ")
-        headers = {header.encode(): value.encode()} if token else {}
+        headers = {self._header: self.sent_as.partition(": ")[2].format(token).encode()} if token else {}
         longest = LONGEST_SECONDS if method == "GET" else LONGEST_FOR_A_CHANGE_SECONDS
         try:
-            with httpx.Client(
-                headers=headers, timeout=self.seconds, verify=trusted_certificates(), trust_env=False
-            ) as client:
-                return ask_when_allowed(
-                    lambda: client.request(method, address, **content), longest, read_wait=self.read_wait
-                )
-        except httpx.TimeoutException:
+            return ask_when_allowed(
+                lambda: bounded_call(method, address, self.seconds, MOST_BYTES, headers=headers, **content),
+                longest,
+                read_wait=self.read_wait,
+            )
+        except TimeoutError:
             raise Unreachable(f"{self.named} did not answer within {self.seconds:g} s.", self.look) from None
+        except TooLong:
+            raise Unreachable(f"{self.named} answers with more than {MOST_BYTES} bytes.", self.look) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"{self.named} cannot be reached ({type(error).__name__}).", self.look) from None
 
@@ -130,11 +137,20 @@ class VendorApi:
             return resolve(self.token)
         return self.token.read() if self.token else None
 
-    def _reason(self, answer: httpx.Response) -> str:
+    def _reason(self, answer: httpx.Response, private: Iterable[str]) -> str:
         try:
-            return str(self.read_reason(answer.json()))[:_SEVERAL_LINES].strip().rstrip(".")
-        except (ValueError, LookupError, TypeError):
+            return self.quoted(self.read_reason(answer.json()), answer, private)
+        except _NOT_OF_THAT_SHAPE:
             return f"status {answer.status_code}"
+
+    def quoted(self, told: object, answer: httpx.Response, private: Iterable[str] = ()) -> str:
+        """A vendor's words, as a message may say them."""
+        words = str(told)
+        sent = answer.request.headers.get(self._header, "").rpartition(" ")[2]
+        for secret in sorted([sent, *private], key=len, reverse=True):
+            if len(secret) >= _LEAST_SECRET:
+                words = words.replace(secret, "…")
+        return words[:_SEVERAL_LINES].strip().rstrip(".")
 
     def _hint(self, answer: httpx.Response) -> str:
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -144,4 +160,8 @@ class VendorApi:
     def number_of(self, answer: httpx.Response) -> str:
         """The vendor's own number of the call in words; empty where it said none."""
         number = answer.headers.get(self.request_id, "") if self.request_id else ""
-        return f" (its number of the call: {number[:100]})" if number else ""
+        return f" (its number of the call: {self.quoted(number, answer)[:100]})" if number else ""
+
+    @property
+    def _header(self) -> str:
+        return self.sent_as.partition(": ")[0]

@@ -8,7 +8,7 @@ made, and one that is done may have failed; so whether it has been made is read,
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -132,7 +132,7 @@ class CloudRunPlatform(Platform):
         changes: dict[str, Any] = {"template": template, "traffic": [one.asked() for one in targets]}
         if VARIABLES in service.annotations:
             changes["annotations"] = {key: text for key, text in service.annotations.items() if key != VARIABLES}
-        self._patch(service, changes)
+        self._patch(service, changes, service.read_variables().values())
         return _begun(service.model_copy(update={"template": template, "reconciling": True}))
 
     def shift_traffic(self, split: Split) -> None:
@@ -182,7 +182,8 @@ class CloudRunPlatform(Platform):
             )
         if variables != service.read_variables():
             annotations = {**service.annotations, VARIABLES: json.dumps(variables)}
-            self._wait_for(self._patch(service, {"annotations": annotations}), "the variables")
+            changed = self._patch(service, {"annotations": annotations}, variables.values())
+            self._wait_for(changed, "the variables")
 
     def _template(self, service: Service, version: str, annotations: dict[str, str]) -> dict[str, Any]:
         """Of the next revision: the one before, with another image, the variables of now, and whose it is."""
@@ -221,16 +222,16 @@ class CloudRunPlatform(Platform):
         asked = {"pageSize": _PAGE}
         while True:
             page = self._read(dict[str, Any], f"{self._path}/revisions", asked)
-            found = [Revision.model_validate(one) for one in page.get("revisions", [])]
+            found = self._api.shaped(list[Revision], page.get("revisions", []))
             revisions += [one for one in found if not one.deleteTime]
             if not page.get("nextPageToken"):
                 return sorted(revisions, key=lambda one: one.createTime, reverse=True)
             asked["pageToken"] = page["nextPageToken"]
 
-    def _patch(self, service: Service, changes: dict[str, Any]) -> Operation:
+    def _patch(self, service: Service, changes: dict[str, Any], private: Iterable[str] = ()) -> Operation:
         """Refused where somebody changed the service since it was read."""
         asked = {"updateMask": ",".join(changes)}
-        answer = self._api.call("PATCH", self._path, params=asked, json={**changes, "etag": service.etag})
+        answer = self._api.call("PATCH", self._path, private, params=asked, json={**changes, "etag": service.etag})
         return self._api.parsed(Operation, answer)
 
     def _wait_for(self, operation: Operation, what: str) -> None:

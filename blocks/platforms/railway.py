@@ -78,6 +78,11 @@ class _Deployment(BaseModel):
         return str((self.meta or {}).get("commitHash") or "")
 
 
+class _Error(BaseModel):
+    message: str
+    extensions: dict[str, Any] | None = None
+
+
 class _Mark(NamedTuple):
     """What a deployment's variables say of it."""
 
@@ -319,27 +324,28 @@ class RailwayPlatform(Platform):
             "replace": replace,
             "skipDeploys": True,
         }
-        self._change(_SET_VARIABLES, {"input": wanted})
+        self._change(_SET_VARIABLES, {"input": wanted}, variables.values())
 
     @property
     def _there(self) -> dict[str, str]:
         return {"environment": self.railway_environment, "service": self.service}
 
-    def _change(self, mutation: str, asked: dict[str, Any]) -> None:
+    def _change(self, mutation: str, asked: dict[str, Any], private: Iterable[str] = ()) -> None:
         """Most say no more than yes or no. Raises RefusedByPlatform for a no."""
-        if not all(self._ask(mutation, asked).values()):
+        if not all(self._ask(mutation, asked, private).values()):
             raise RefusedByPlatform("Railway refused, without a reason.", "It changed nothing.")
 
-    def _ask(self, document: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, document: str, asked: dict[str, Any], private: Iterable[str] = ()) -> dict[str, Any]:
         """Railway says its refusals with status 200."""
-        answer = self._api.call("POST", "/graphql/v2", json={"query": document, "variables": asked})
+        answer = self._api.call("POST", "/graphql/v2", private, json={"query": document, "variables": asked})
         told = self._api.parsed(dict[str, Any], answer)
-        if errors := told.get("errors"):
-            raise self._translated(errors[0], answer)
+        if told.get("errors"):
+            errors = self._api.parsed(list[_Error], answer, "errors")
+            raise self._translated(errors[0], answer, private)
         return self._api.parsed(dict[str, Any], answer, "data")
 
-    def _translated(self, error: Any, answer: httpx.Response) -> Exception:
-        message, code = _reason(error), str((error.get("extensions") or {}).get("code", ""))
+    def _translated(self, error: _Error, answer: httpx.Response, private: Iterable[str]) -> Exception:
+        message, code = self._api.quoted(error.message, answer, private), (error.extensions or {}).get("code")
         if code in _PASSING or message in _PASSING:
             return Unreachable(f"Railway failed: {message}.", self._api.look)
         hint = self._api.unauthorized if "authorized" in message.lower() else "It changed nothing."
@@ -355,7 +361,7 @@ class RailwayPlatform(Platform):
             seconds=self.timeout,
             look="Look at its status page, and whether the address of its API is right.",
             unauthorized="Give it a project token of that environment. Nothing was changed.",
-            read_reason=lambda refusal: _reason(refusal["errors"][0]),
+            read_reason=lambda refusal: refusal["errors"][0]["message"],
             request_id="x-railway-request-id",
         )
 
@@ -381,7 +387,3 @@ def _release(group: _Group, scheme: str) -> Release:
         started_by=mark.run,
         created_at=group.deployments[-1].createdAt,
     )
-
-
-def _reason(error: dict[str, Any]) -> str:
-    return str(error["message"])[:300].strip().rstrip(".")

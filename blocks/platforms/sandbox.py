@@ -67,7 +67,7 @@ class SandboxPlatform(Platform):
         return self._read(dict[str, str], "/variables", "variables")
 
     def set_variables(self, variables: dict[str, str]) -> None:
-        self._api.call("PUT", "/variables", json={"variables": variables})
+        self._api.call("PUT", "/variables", variables.values(), json={"variables": variables})
 
     def _read(self, shape: type[Shape], path: str, field: str) -> Shape:
         return self._api.parsed(shape, self._api.call("GET", path), field)

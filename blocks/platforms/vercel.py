@@ -6,6 +6,7 @@ none and all. Vercel answers a promotion before the traffic has moved, so whethe
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
@@ -222,7 +223,8 @@ class VercelPlatform(Platform):
             self._call("DELETE", f"/v9/projects/{self.project}/env/{_quoted(variable)}")
 
     def _write_variables(self, wanted: list[dict[str, Any]]) -> None:
-        answer = self._call("POST", f"/v10/projects/{self.project}/env", {"upsert": "true"}, json=wanted)
+        values = [one["value"] for one in wanted]
+        answer = self._call("POST", f"/v10/projects/{self.project}/env", {"upsert": "true"}, values, json=wanted)
         failed = self._api.parsed(list[dict[str, dict[str, Any]]], answer, "failed")
         if failed:
             codes = {str(one["error"].get("key") or one["error"].get("envVarKey")): one["error"] for one in failed}
@@ -292,9 +294,16 @@ class VercelPlatform(Platform):
     def _read(self, shape: type[Shape], path: str, asked: dict[str, str] | None = None) -> Shape:
         return self._api.parsed(shape, self._call("GET", path, asked))
 
-    def _call(self, method: str, path: str, asked: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        asked: dict[str, str] | None = None,
+        private: Iterable[str] = (),
+        **content: Any,
+    ) -> httpx.Response:
         team = {"teamId": self.team} if self.team else {}
-        return self._api.call(method, path, params={**(asked or {}), **team}, **content)
+        return self._api.call(method, path, private, params={**(asked or {}), **team}, **content)
 
     @property
     def _api(self) -> VendorApi:

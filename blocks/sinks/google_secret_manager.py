@@ -80,7 +80,8 @@ class GoogleSecretManager(ReadableSink):
         for name, value in changed.items():
             data = value.encode()
             payload = {"data": b64encode(data).decode(), "dataCrc32c": str(crc32c(data))}
-            answer = self._api.call("POST", f"{self._path(name)}:addVersion", json={"payload": payload})
+            private = [value, payload["data"]]
+            answer = self._api.call("POST", f"{self._path(name)}:addVersion", private, json={"payload": payload})
             self._wait_for(name, self._parsed(answer))
 
     def _wait_for(self, name: str, added: _Version) -> None:

@@ -1,0 +1,53 @@
+"""One HTTP call that ends in time and in memory, whatever the other side does."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import httpx
+
+from blocks.trust import trusted_certificates
+
+for _name in ("httpx", "httpcore"):  # they log whole addresses and all that is answered, and some of it is secret
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class TooLong(Exception):
+    """The answer has more bytes than it may."""
+
+
+def bounded_call(method: str, url: str, seconds: float, most_bytes: int, **content: Any) -> httpx.Response:
+    """The whole answer; redirects are not followed, nor the environment's proxies used.
+
+    `seconds` bounds the whole call. httpx bounds each read only, so a server that drips a byte now and then, in its
+    headers too, would hold it for ever; cancelling does not wait.
+    Raises TimeoutError, TooLong, httpx.HTTPError or httpx.InvalidURL. Some of httpx's quote what was sent.
+    """
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        call = loop.create_task(asyncio.wait_for(_call(method, url, seconds, most_bytes, content), seconds))
+        try:
+            return loop.run_until_complete(call)
+        except httpx.TimeoutException:
+            raise TimeoutError from None
+        finally:
+            if not call.done():  # a signal ends whoever called
+                call.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(call)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _call(method: str, url: str, seconds: float, most_bytes: int, content: dict[str, Any]) -> httpx.Response:
+    """Asked for uncompressed: a few bytes may be packed out of which gigabytes come."""
+    headers = httpx.Headers({"Accept-Encoding": "identity"} | dict(content.pop("headers", {})))
+    body = bytearray()
+    async with (
+        httpx.AsyncClient(timeout=seconds, verify=trusted_certificates(), trust_env=False) as client,
+        client.stream(method, url, headers=headers, **content) as answer,
+    ):
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > most_bytes:
+                raise TooLong
+        return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(body), request=answer.request)
