@@ -80,11 +80,17 @@ def restore(
 
 def _wait(child: Child, fed: list[Future[None]], on_look: Callable[[], None]) -> None:
     while child.is_running():
-        for future in fed:
-            if future.done():
-                future.result()
+        _raise_failure_of(fed)
         on_look()
         time.sleep(_LOOK_SECONDS)
+
+
+def _raise_failure_of(fed: list[Future[None]]) -> None:
+    """What a feed raised, unless nobody read on: why, pg_restore says when it ends."""
+    for future in fed:
+        with suppress(BrokenPipeError):
+            if future.done():
+                future.result()
 
 
 def _is_only_that(child: Child) -> bool:
@@ -96,10 +102,7 @@ def _is_only_that(child: Child) -> bool:
 
 def _explain(child: Child, fed: list[Future[None]]) -> BackstopError:
     """Raises what a feed that failed raised: pg_restore saw a file that was cut off."""
-    for future in fed:
-        with suppress(BrokenPipeError):
-            if future.done():
-                future.result()
+    _raise_failure_of(fed)
     complaint = child.read_complaint()
     if any(mark in complaint for mark in _SERVERS_OWN):
         return ServerFailed(f"The server that was restored into failed: {complaint}")

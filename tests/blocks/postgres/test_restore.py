@@ -9,6 +9,7 @@ import pytest
 
 from blocks.errors import BackupIsBad
 from blocks.postgres.connection import libpq_environment
+from blocks.postgres.programs import Programs
 from blocks.postgres.restore import Feed, RestoreFailed, ServerFailed, restore
 from tests.blocks.platforms.waiting import eventually
 from tests.blocks.postgres.workshop import Kept, Workshop, children_at_work
@@ -117,6 +118,39 @@ def test_a_server_that_cuts_the_restore_off_is_told(workshop: Workshop, kept: Ke
 
     with pytest.raises(ServerFailed, match=r"terminating connection|closed the connection"):
         restore_from(workshop, kept, feeds_of(kept), cut_off)
+
+
+BREAKS_OFF_FIRST = """#!/bin/sh
+for folder; do :; done
+exec 3< "$folder/3.dat"
+exec 3<&-
+until [ -e "$folder/over" ]; do sleep 0.02; done
+echo 'pg_restore: error: server closed the connection unexpectedly' >&2
+exit 1
+"""
+
+
+def test_a_server_that_cuts_one_of_its_jobs_off_is_told_in_the_words_of_its_end(tmp_path: Path) -> None:
+    looks_since: list[int] = []
+    broken_off = threading.Event()
+    (tmp_path / "pg_restore").write_text(BREAKS_OFF_FIRST)
+    (tmp_path / "pg_restore").chmod(0o700)
+
+    def feed(write: Callable[[bytes], object]) -> None:
+        try:
+            while True:
+                write(bytes(100_000))
+        finally:
+            broken_off.set()
+
+    def look() -> None:
+        if broken_off.is_set():
+            looks_since.append(1)
+        if len(looks_since) == 3:
+            (tmp_path / "over").touch()
+
+    with pytest.raises(ServerFailed, match="closed the connection"):
+        restore(Programs(tmp_path, "18.0"), tmp_path, {"3.dat": feed}, {"PGDATABASE": "any"}, [], look)
 
 
 def test_a_look_that_raises_ends_it(workshop: Workshop, kept: Kept) -> None:
