@@ -28,6 +28,7 @@ from tasks.notice import announce
 from tasks.rotation import (
     Rotating,
     close_rotation,
+    disable_old_versions,
     install_new,
     is_open_after_breach,
     open_rotation,
@@ -40,7 +41,15 @@ from tasks.rotation import (
     supply_sinks,
     withdraw_new,
 )
-from tasks.rotation_breach import Failures, cut_old, prove_finished, renew_interrupted, replace_cut, supply_all_sinks
+from tasks.rotation_breach import (
+    Failures,
+    cut_old,
+    disable_leaked,
+    prove_finished,
+    renew_interrupted,
+    replace_cut,
+    supply_all_sinks,
+)
 from tasks.rotation_plan import confirm_unchanged, plan_rotation, publish_rotation_plan, require_possible
 from tasks.rotation_question import question_of, question_of_rollback
 
@@ -134,6 +143,7 @@ def _replace(environment: Environment, rotating: Rotating) -> None:
         prove_new_in_use(rotating)
     with phase("retire the old"):
         retire_old(rotating)
+        disable_old_versions(rotating)
         verify_answers(environment.service)
 
 
@@ -157,6 +167,7 @@ def _go_forward(environment: Environment, rotating: Rotating) -> None:
         replace_cut(rotating, failures)
     with phase("sinks"):
         supply_all_sinks(rotating, failures)
+        disable_leaked(rotating, failures)
     with phase("consumers"):
         renew_interrupted(environment, failures)
         prove_finished(rotating, failures)

@@ -12,7 +12,7 @@ from blocks.environment import Environment
 from blocks.errors import Refused, SecretIsBad, SomebodyElseChangedIt
 from blocks.ledger.rotations import OpenRotation, Secrets, forget, forget_ended, keep, read_open
 from blocks.secrets.interface import AnySink, RotatedSecret, fingerprint
-from blocks.sinks.interface import Marks, Values, WriteOnlySink
+from blocks.sinks.interface import Marks, Values, VersionedSink, Versions, WriteOnlySink
 from tasks.effect import effect, read_intents, read_unanswered
 from tasks.ledger import current_run
 from tasks.retry import is_passing, wait_out
@@ -20,6 +20,7 @@ from tasks.rotation_plan import RotationPlan, choose_secrets, read_old_values, r
 from tasks.secret_age import NEXT_MADE_KNOWN, PREVIOUS_RETIRED, ROTATED
 from tasks.secret_report import read_wrong_reports
 from tasks.traffic import TrafficBefore
+from tasks.versioned_sink import DISABLE, Versioned
 from tasks.write_only_sink import SUPPLY, WriteOnly
 
 _PAUSE_SECONDS = 0.2
@@ -37,6 +38,8 @@ class Rotating:
         """The old ones have leaked: they never come back."""
         self.marks: dict[str, dict[str, Marks]] = {}
         """Secret → what write-only sink, as it is named → its marks of before."""
+        self.versions: dict[str, dict[str, Versions]] = {}
+        """Secret → what sink that keeps them → those that were enabled before."""
         self.new: Secrets = {}
         self.secrets: dict[str, RotatedSecret] = choose_secrets(environment, ",".join(old))
         self.retire_previous = False
@@ -65,6 +68,12 @@ class Rotating:
         }
 
     @property
+    def refused(self) -> set[str]:
+        """Names of those whose old ones nobody accepts in the end."""
+        known = {name for name in self.new if self.reached(name) == NEXT_MADE_KNOWN}
+        return self.new.keys() - known - self.still_accepted.keys()
+
+    @property
     def names(self) -> str:
         """In words, for people."""
         return ", ".join(self.secrets)
@@ -76,10 +85,11 @@ def open_rotation(environment: Environment, plan: RotationPlan) -> Rotating:
     old = read_old_values(environment, plan)
     forget_ended(run.connection, environment.environment)
     marks = {secret.name: secret.marks for secret in plan.secrets}
-    before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency, "marks": marks}
+    versions = {secret.name: secret.versions for secret in plan.secrets}
+    before = {"traffic": plan.traffic.model_dump(), "emergency": plan.emergency, "marks": marks, "versions": versions}
     keep(run.connection, run.id, environment.environment, before, old)
     rotating = Rotating(environment, run.id, old, plan.traffic, plan.emergency)
-    rotating.marks = marks
+    rotating.marks, rotating.versions = marks, versions
     rotating.retire_previous = plan.retire_previous
     return rotating
 
@@ -152,6 +162,17 @@ def retire_old(rotating: Rotating) -> None:
         secret.prove(rotating.new[name])
 
 
+# Repeating is safe: what is disabled stays disabled.
+@task(
+    name="Disable old versions", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=1, retry_condition_fn=is_passing
+)
+def disable_old_versions(rotating: Rotating) -> None:
+    """No sink gives an old one to whoever asks for it by its number."""
+    for versioned in versioned_sinks_of(rotating):
+        if versioned.name in rotating.refused:
+            versioned.disable()
+
+
 def record_rotated(rotating: Rotating) -> str:
     """Date and fingerprint into the trail, never the value. What was reached, in words."""
     for name, new in rotating.new.items():
@@ -171,9 +192,9 @@ def _outcome(rotating: Rotating) -> str:
     if rotating.retire_previous:
         return "nobody accepts the previous ones any more"
     left = list(rotating.still_accepted)
-    known = [name for name in rotating.new if rotating.reached(name) == NEXT_MADE_KNOWN]
+    known = rotating.new.keys() - rotating.refused - {*left}
     told = {
-        "every sink and consumer has the new {}, and the old is refused": rotating.new.keys() - {*left, *known},
+        "every sink and consumer has the new {}, and the old is refused": rotating.refused,
         "every sink and consumer has the new {}; the old is accepted until it is retired": left,
         "the next {} is accepted everywhere, and will be used by one more rotation": known,
     }
@@ -193,7 +214,8 @@ def reinstate_old(rotating: Rotating) -> None:
 @task(name="Outwait late writes", cache_policy=NO_CACHE)
 def outwait_late_writes(rotating: Rotating) -> None:
     """A write that nobody answered may arrive after all was put back: its sink is looked at until it cannot."""
-    unanswered = read_unanswered(current_run().connection, rotating.run_id, SUPPLY)
+    connection = current_run().connection
+    unanswered = [one for what in (SUPPLY, DISABLE) for one in read_unanswered(connection, rotating.run_id, what)]
     read_at = time.monotonic()
     for name, secret, sink in sinks_of(rotating):
         ago = [ago for sent, ago in unanswered if (sent["secret"], sent["sink"]) == (name, sink.named)]
@@ -203,6 +225,8 @@ def outwait_late_writes(rotating: Rotating) -> None:
             wait_out(lambda n=name, s=secret, to=sink: _return_sink(rotating, n, s, to))  # type: ignore[misc]
         if ago and isinstance(sink, WriteOnlySink):
             wait_out(write_only(rotating, name, secret, sink).put_back_for_good)
+        if ago and isinstance(sink, VersionedSink):
+            wait_out(versioned_sink(rotating, name, secret, sink).put_back_for_good)
 
 
 @task(name="Withdraw new secrets", cache_policy=NO_CACHE)
@@ -218,7 +242,7 @@ def withdraw_new(rotating: Rotating) -> None:
 def _rotating(environment: Environment, found: OpenRotation) -> Rotating:
     traffic = TrafficBefore.model_validate(found.before["traffic"])
     rotating = Rotating(environment, found.run_id, found.unseal(), traffic, bool(found.before["emergency"]))
-    rotating.marks = found.before["marks"]
+    rotating.marks, rotating.versions = found.before["marks"], found.before["versions"]
     return rotating
 
 
@@ -248,12 +272,29 @@ def _return_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: Any
     if held != rotating.old[name] and not was_supplied(rotating, name, held):
         raise SomebodyElseChangedIt(f"{name}: what {sink.named} holds is neither the old value nor this rotation's.")
     write_sink(rotating, name, secret, sink, rotating.old[name])
+    if isinstance(sink, VersionedSink):
+        versioned_sink(rotating, name, secret, sink).put_back()
 
 
 def write_only(rotating: Rotating, name: str, secret: RotatedSecret, sink: WriteOnlySink) -> WriteOnly:
     """The sink within this rotation."""
     before = rotating.marks.get(name, {}).get(sink.named, {})
     return WriteOnly(rotating.environment, rotating.run_id, name, secret, sink, rotating.old[name], before)
+
+
+def versioned_sink(rotating: Rotating, name: str, secret: RotatedSecret, sink: VersionedSink) -> Versioned:
+    """The sink within this rotation."""
+    before = rotating.versions.get(name, {}).get(sink.named, {})
+    return Versioned(rotating.environment, rotating.run_id, name, secret, sink, before)
+
+
+def versioned_sinks_of(rotating: Rotating) -> list[Versioned]:
+    """Those that keep old values, each with the secret that it is given."""
+    return [
+        versioned_sink(rotating, name, secret, sink)
+        for name, secret, sink in sinks_of(rotating)
+        if isinstance(sink, VersionedSink)
+    ]
 
 
 def was_supplied(rotating: Rotating, name: str, held: Values) -> bool:

@@ -21,6 +21,7 @@ from tasks.retry import wait_out
 from tasks.rotation import (
     Rotating,
     sinks_of,
+    versioned_sinks_of,
     wait_until_left,
     wait_until_reported,
     was_supplied,
@@ -88,6 +89,15 @@ def renew_interrupted(environment: Environment, failures: Failures) -> None:
     with failures.noted():
         renew_consumers(environment, read_traffic_before(environment.platform, ""))
         verify_answers(environment.service)
+
+
+@task(name="Disable leaked versions", cache_policy=NO_CACHE)
+def disable_leaked(rotating: Rotating, failures: Failures) -> None:
+    """No sink gives an old one to whoever asks for it by its number."""
+    for versioned in versioned_sinks_of(rotating):
+        if versioned.name in rotating.refused:
+            with failures.noted():
+                wait_out(versioned.disable)
 
 
 @task(name="Prove that nothing is left open", cache_policy=NO_CACHE)

@@ -15,7 +15,7 @@ from blocks.errors import BackstopError, BadParameter, EnvironmentBusy, Refused,
 from blocks.ledger.fence import describe_holder, read_holder
 from blocks.ledger.rotations import Secrets, read_open
 from blocks.secrets.interface import RotatedSecret, fingerprint
-from blocks.sinks.interface import Marks, ReadableSink, Values, WriteOnlySink
+from blocks.sinks.interface import Marks, ReadableSink, Values, Versions, WriteOnlySink
 from tasks.deploy_plan import read_traffic_before
 from tasks.ledger import current_run
 from tasks.markdown import plain
@@ -24,6 +24,7 @@ from tasks.previous_secret import measure_needed
 from tasks.secret_age import read_ages, read_previous
 from tasks.secret_report import read_wrong_reports
 from tasks.traffic import TrafficBefore
+from tasks.versioned_sink import read_versions
 
 
 class PlannedSecret(BaseModel):
@@ -42,6 +43,8 @@ class PlannedSecret(BaseModel):
     """Of the new one, where somebody gave it; else empty."""
     marks: dict[str, Marks] = {}
     """Of its sinks that give no value back."""
+    versions: dict[str, Versions] = {}
+    """Of its sinks that keep every value, those that are enabled."""
 
 
 class RotationPlan(BaseModel):
@@ -92,7 +95,8 @@ def plan_rotation(
         there = _line(f"{name}: its sinks agree", lambda secret=secret: fingerprint(read_agreed(environment, secret)))  # type: ignore[misc]
         lines.append(there.model_copy(update={"detail": "they hold the same"}) if there.met else there)
         marks, marked = _read_marks(environment, name, secret)
-        lines += marked
+        versions, listed = _read_versions(environment, name, secret)
+        lines += [*marked, *listed]
         if there.met:
             needed = partial(_not_needed, environment, name, secret)
             look = partial(_no_obstacle, environment, secret, emergency)
@@ -110,6 +114,7 @@ def plan_rotation(
                 fingerprint=there.detail if there.met else "",
                 given=_fingerprint_of_given(secret),
                 marks=marks,
+                versions=versions,
             )
         )
     return RotationPlan(
@@ -223,6 +228,19 @@ def _read_marks(
     return marks, [line.model_copy(update={"detail": "; ".join(told)})] if marks else []
 
 
+def _read_versions(
+    environment: Environment, name: str, secret: RotatedSecret
+) -> tuple[dict[str, Versions], list[Prerequisite]]:
+    """With the line that says so; without one where no sink keeps any."""
+    line = Prerequisite(name=f"{name}: versions that can be asked for", met=True, detail="")
+    try:
+        versions = read_versions(environment, secret)
+    except BackstopError as error:
+        return {}, [line.model_copy(update={"met": False, "detail": error.message})]
+    told = [f"{len(numbers)} of {variable}" for kept in versions.values() for variable, numbers in kept.items()]
+    return versions, [line.model_copy(update={"detail": "; ".join(told)})] if versions else []
+
+
 def _one_release(environment: Environment) -> str:
     split = environment.platform.read_traffic()
     if len(split) > 1:
@@ -283,6 +301,8 @@ _ROTATING = ("rotate-secrets", "roll-back-rotation", "recover")
 _UNDO = "the old values in every sink, the releases of before, the new values refused"
 _UNREAD = "Nobody sees what it holds now. That it took a new value is seen by when it was last written."
 _UNREAD_UNDO = " The undo writes to it what the other sinks hold now."
+_DISABLED = "Once the old ones are refused, whoever asks for their versions by number gets nothing; none is destroyed."
+_ENABLED = " The undo enables them again."
 _NEVER_BACK = "none: it only goes forward, and no old value comes back"
 
 
@@ -304,6 +324,9 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         if secret.marks:
             where = f"{plain(' and '.join(secret.marks))} ({plain(secret.name)})"
             yield f"- **Cannot be read back:** {where}. {_UNREAD}{'' if plan.emergency else _UNREAD_UNDO}"
+        if secret.versions:
+            where = f"{plain(' and '.join(secret.versions))} ({plain(secret.name)})"
+            yield f"- **Versions:** {where}. {_DISABLED}{'' if plan.emergency else _ENABLED}"
     if plan.emergency:
         yield "- **First:** the old ones are refused, and whoever is logged in with one is thrown out."
         yield from (

@@ -37,6 +37,7 @@ def question_of_rollback(environment: str, emergency: bool) -> Question:
 def _effects(plan: RotationPlan) -> Iterator[Effect]:
     for secret in plan.secrets:
         yield Effect(what=f"{secret.name}: {secret.effect}; {_written(secret)}", undo="the old one again")
+        yield from _disabled(secret, "enabled again")
     yield Effect(what="starts the release anew and stops every other", undo="the releases of before")
     what = "the previous ones" if plan.retire_previous else "every old one, unless it is said that it stays accepted,"
     yield Effect(what=f"has {what} refused", undo="accepted again")
@@ -49,7 +50,13 @@ def _effects_after_a_breach(plan: RotationPlan) -> Iterator[Effect]:
             Effect(what=f"{secret.name}: interrupts {one}", undo="it has the new one") for one in secret.interrupted
         )
         yield Effect(what=f"{secret.name}: a new one is {_written(secret)}", undo=_NEVER)
+        yield from _disabled(secret, _NEVER)
     yield Effect(what="starts the release anew and stops every other", undo="none")
+
+
+def _disabled(secret: PlannedSecret, undo: str) -> Iterator[Effect]:
+    if secret.versions:
+        yield Effect(what=f"{secret.name}: disables its refused versions of {' and '.join(secret.versions)}", undo=undo)
 
 
 def _written(secret: PlannedSecret) -> str:

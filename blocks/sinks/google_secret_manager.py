@@ -2,7 +2,8 @@
 
 A value is a version of its secret, which nobody can change. What its readers ask for is `latest`: the newest made. So
 the way back is one more version, with the old value. Only the access to a version by its number is promised to be of
-the last moment, so a write ends when `latest` is what it added.
+the last moment, so a write ends when `latest` is what it added. Whoever knows a version's number is given its value
+until it is disabled; here none is ever destroyed.
 """
 
 import time
@@ -16,11 +17,12 @@ from blocks.errors import NotInSink, RefusedBySink, Unreachable
 from blocks.google_access import GoogleAccess
 from blocks.platforms.interface import Platform
 from blocks.reference import Address, Secret
-from blocks.sinks.interface import ReadableSink, Values
+from blocks.sinks.interface import Values, VersionedSink, Versions
 from blocks.vendor_api import VendorApi
 
 _LATE_SECONDS = 75
 _PAUSE_SECONDS = 0.5
+_PAGE = "1000"
 
 
 class _Payload(BaseModel):
@@ -31,6 +33,7 @@ class _Payload(BaseModel):
 
 class _Version(BaseModel):
     name: str = Field(pattern=r"/versions/[0-9]+$")
+    state: str = ""
     payload: _Payload = _Payload()
 
     @property
@@ -38,7 +41,7 @@ class _Version(BaseModel):
         return int(self.name.rpartition("/")[2])
 
 
-class GoogleSecretManager(ReadableSink):
+class GoogleSecretManager(VersionedSink):
     """Secrets of a Google Cloud project: a variable is a secret of that name behind the prefix."""
 
     keeps_empty: ClassVar[bool] = False
@@ -83,6 +86,39 @@ class GoogleSecretManager(ReadableSink):
             private = [value, payload["data"]]
             answer = self._api.call("POST", f"{self._path(name)}:addVersion", private, json={"payload": payload})
             self._wait_for(name, self._parsed(answer))
+
+    def read_enabled(self, platform: Platform, variables: Iterable[str]) -> Versions:
+        """As Google lists them, which may be of some minutes ago."""
+        listed = {name: self._read_all(name) for name in variables}
+        return {name: [one.number for one in found if one.state == "ENABLED"] for name, found in listed.items()}
+
+    def disable(self, platform: Platform, versions: Versions) -> None:
+        for name, numbers in versions.items():
+            self._set(name, numbers, "disable", "DISABLED")
+
+    def enable(self, platform: Platform, versions: Versions) -> None:
+        for name, numbers in versions.items():
+            destroyed = [one.number for one in self._read_all(name) if one.state == "DESTROYED"]
+            self._set(name, [number for number in numbers if number not in destroyed], "enable", "ENABLED")
+
+    def _set(self, name: str, numbers: list[int], verb: str, state: str) -> None:
+        """Google takes it for one that is in that state already, too, and changes nothing."""
+        for number in numbers:
+            answer = self._api.call("POST", f"{self._path(name)}/versions/{number}:{verb}", json={})
+            if self._parsed(answer).state != state:
+                raise Unreachable(f"{self._titled} have not {verb}d version {number} of {name} yet.")
+
+    def _read_all(self, name: str) -> list[_Version]:
+        """Oldest first. Raises NotInSink where there is no such secret."""
+        found: list[_Version] = []
+        asked = {"pageSize": _PAGE}
+        while True:
+            answer = self._api.call("GET", f"{self._path(name)}/versions", params=asked)
+            page = self._api.parsed(dict[str, Any], answer)
+            found += self._api.shaped(list[_Version], page.get("versions", []))
+            if not page.get("nextPageToken"):
+                return sorted(found, key=lambda one: one.number)
+            asked["pageToken"] = page["nextPageToken"]
 
     def _wait_for(self, name: str, added: _Version) -> None:
         deadline = time.monotonic() + self.timeout

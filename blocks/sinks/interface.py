@@ -15,6 +15,8 @@ Values = dict[str, str]
 """Variable → value: what a secret consists of. Never shown, stored or logged."""
 Marks = dict[str, str]
 """Variable → what every write of it changes, as when that was. It tells nothing of the value."""
+Versions = dict[str, list[int]]
+"""Variable → numbers of values that the sink has kept, oldest first."""
 
 
 class Sink(BaseModel, ABC):
@@ -53,6 +55,22 @@ class ReadableSink(Sink):
     @abstractmethod
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         """The values that it holds of these variables; one that it does not have is left out."""
+
+
+class VersionedSink(ReadableSink):
+    """One that keeps every value as a version, and gives it to whoever asks for its number, until it is disabled."""
+
+    @abstractmethod
+    def read_enabled(self, platform: Platform, variables: Iterable[str]) -> Versions:
+        """Those that can be asked for. The last one of each is what the sink holds."""
+
+    @abstractmethod
+    def disable(self, platform: Platform, versions: Versions) -> None:
+        """Give these to nobody, and keep them. Repeating it changes nothing."""
+
+    @abstractmethod
+    def enable(self, platform: Platform, versions: Versions) -> None:
+        """Give them again, but for those that somebody has destroyed. Repeating it changes nothing."""
 
 
 class WriteOnlySink(Sink):

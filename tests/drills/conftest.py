@@ -17,6 +17,7 @@ from tests.drills.outcome import Practice
 from tests.drills.platform_log import PlatformLog
 from tests.drills.tally import Tally
 from tests.flows.in_actions import InActions, secret_in_actions
+from tests.flows.in_secret_manager import InSecretManager, secret_in_secret_manager
 from tests.flows.mounted import Mounted
 from tests.flows.production import Production
 from tests.flows.records import Records
@@ -73,6 +74,21 @@ def in_actions(
         running_proxy(stack.layout.control_url("production")) as proxy,
     ):
         yield in_actions, PlatformLog(proxy, stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.IN_ACTIONS)
+
+
+@pytest.fixture(scope="module")
+def in_secret_manager(
+    shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[InSecretManager, PlatformLog]]:
+    """With the log of production's platform meanwhile."""
+    stack = shared_production.stack
+    shared_production.reset()
+    with (
+        secret_in_secret_manager(shared_production, tmp_path_factory.mktemp("in-secret-manager")) as in_secret_manager,
+        running_proxy(stack.layout.control_url("production")) as proxy,
+    ):
+        log = PlatformLog(proxy, stack.surroundings["BACKSTOP_LEDGER_URL"], rotating.IN_SECRET_MANAGER)
+        yield in_secret_manager, log
 
 
 @pytest.fixture
@@ -168,6 +184,9 @@ def practices(
         "roll-back-rotation": lambda: rotating.roll_back_rotation(*rotated(), Records(stack), afterwards()),
         "rotate-secrets of every kind": lambda: rotating.rotate_every_kind(*mounted()),
         "rotate-secrets in Actions": lambda: rotating.rotate_in_actions(*request.getfixturevalue("in_actions")),
+        "rotate-secrets in Secret Manager": lambda: rotating.rotate_in_secret_manager(
+            *request.getfixturevalue("in_secret_manager")
+        ),
         "rotate-secrets, previous retired": lambda: rotating.retire_previous(*mounted()),
         "restore-table": lambda: practice.restore_table(shop, backup()),
         "undo-restore": lambda: practice.through(staging_platform, undoing.undo_restore(shop, backup())),

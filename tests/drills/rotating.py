@@ -16,6 +16,8 @@ from tests.drills.platform_log import PlatformLog
 from tests.drills.practices import PLATFORM
 from tests.flows.in_actions import ENVIRONMENT as IN_ACTIONS
 from tests.flows.in_actions import InActions
+from tests.flows.in_secret_manager import ENVIRONMENT as IN_SECRET_MANAGER
+from tests.flows.in_secret_manager import InSecretManager
 from tests.flows.mounted import CACHE, JOB, SESSION, UPLOADED, WEBHOOK, Mounted
 from tests.flows.mounted import ENVIRONMENT as EVERY_KIND
 from tests.flows.production import GOOD
@@ -139,26 +141,55 @@ def rotate_every_kind(mounted: Mounted, log: PlatformLog) -> Practice:
 
 def rotate_in_actions(in_actions: InActions, log: PlatformLog) -> Practice:
     """One that a sink is given which gives nothing back."""
-    production = in_actions.production
+    return _rotate_beside(in_actions, log)._replace(name="rotate-secrets in Actions", environment=IN_ACTIONS)
+
+
+def rotate_in_secret_manager(in_secret_manager: InSecretManager, log: PlatformLog) -> Practice:
+    """One that a sink is given which keeps every value: the old ones can be asked for, or the new one alone."""
+    practice = _rotate_beside(in_secret_manager, log)
+
+    def look() -> object:
+        return practice.look(), in_secret_manager.kept.disabled
+
+    def prepare() -> object:
+        practice.prepare()
+        return look()
+
+    def is_done() -> bool:
+        kept = in_secret_manager.kept
+        assert len(kept.changes) == len(set(kept.changes)), "each once"
+        return practice.is_done() and kept.enabled() == [len(kept.versions)]
+
+    return practice._replace(
+        name="rotate-secrets in Secret Manager",
+        environment=IN_SECRET_MANAGER,
+        prepare=prepare,
+        look=look,
+        is_done=is_done,
+    )
+
+
+def _rotate_beside(beside: InActions | InSecretManager, log: PlatformLog) -> Practice:
+    production = beside.production
     before = [""]
 
     def prepare() -> object:
         production.reset()
-        in_actions.reset()
-        before[:] = [in_actions.agreed_value()]
+        beside.reset()
+        before[:] = [beside.agreed_value()]
         log.begin(production.traffic())
         return look()
 
     def look() -> object:
         eventually(lambda: production.answering_version() == GOOD)
-        return in_actions.agreed_value(), production.traffic(), production.running()
+        return beside.agreed_value(), production.traffic(), production.running()
 
     def is_done() -> bool:
-        return in_actions.agreed_value() not in before and production.running() == set(production.traffic())
+        return beside.agreed_value() not in before and production.running() == set(production.traffic())
 
     name, variables = "rotate-secrets", {PLATFORM: log.proxy.endpoint}
-    proxies: dict[Place, FaultProxy] = {"platform": log.proxy, "sink": in_actions.proxy}
-    return Practice(f"{name} in Actions", name, IN_ACTIONS, {}, prepare, look, is_done, "Done", log, variables, proxies)
+    proxies: dict[Place, FaultProxy] = {"platform": log.proxy, "sink": beside.proxy}
+    return Practice(name, name, "", {}, prepare, look, is_done, "Done", log, variables, proxies)
 
 
 def retire_previous(mounted: Mounted, log: PlatformLog) -> Practice:

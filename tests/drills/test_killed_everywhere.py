@@ -30,6 +30,7 @@ DRILLS_ONLY = [
     "dr-drill, region-loss",
     "rotate-secrets that fails",
     "rotate-secrets in Actions",
+    "rotate-secrets in Secret Manager",
 ]
 STOPPED = ["deploy", "restore-table"]
 WIRES: list[Place] = ["ledger", "platform"]

@@ -1,7 +1,8 @@
 """A stand-in for Google's Secret Manager: secrets of one project, with their versions.
 
 Every request and every answer is held against Google's description. Assumed, as no description says it: that an empty
-value is refused, and how what is not there is refused.
+value is refused, and how what is not there, or destroyed, is refused. That a version is enabled or disabled which is so
+already changes nothing but its etag: https://docs.cloud.google.com/secret-manager/docs/etags
 """
 
 from base64 import b64decode, b64encode
@@ -29,6 +30,15 @@ class Kept:
     """Oldest first."""
     disabled: set[int] = field(default_factory=set)
     """Numbers of versions."""
+    destroyed: set[int] = field(default_factory=set)
+    changes: list[str] = field(default_factory=list)
+    """What was done to it, as `add 1`, `disable 1`, oldest first."""
+
+    def state(self, number: int) -> str:
+        return "DESTROYED" if number in self.destroyed else "DISABLED" if number in self.disabled else "ENABLED"
+
+    def enabled(self) -> list[int]:
+        return [number for number in range(1, len(self.versions) + 1) if self.state(number) == "ENABLED"]
 
 
 class SecretManagerStandIn(StandIn):
@@ -42,10 +52,12 @@ class SecretManagerStandIn(StandIn):
         """What it hands out is not what it kept."""
         self.denied = False
         """The account may nothing."""
+        self.kept_enabled: set[int] = set()
+        """Versions that the account may not disable."""
         self._tokens = tokens
 
     def forget(self) -> None:
-        self.secrets, self.behind, self.spoils, self.denied = {}, 0, False, False
+        self.secrets, self.behind, self.spoils, self.denied, self.kept_enabled = {}, 0, False, False, set()
 
     def make(self, *names: str) -> None:
         """Without a version."""
@@ -60,6 +72,10 @@ class SecretManagerStandIn(StandIn):
         return [
             ("POST", f"{secret}:addVersion", self._add),
             ("GET", f"{secret}/versions/latest:access", self._access_latest),
+            ("GET", f"{secret}/versions/{{number:int}}:access", self._access),
+            ("GET", f"{secret}/versions", self._list),
+            ("POST", f"{secret}/versions/{{number:int}}:disable", self._disable),
+            ("POST", f"{secret}/versions/{{number:int}}:enable", self._enable),
         ]
 
     def _add(self, request: Request, asked: Any) -> Answer:
@@ -70,24 +86,60 @@ class SecretManagerStandIn(StandIn):
         if asked["payload"]["dataCrc32c"] != str(crc32c(data)):
             raise _refusal(400, "INVALID_ARGUMENT", "The payload's checksum is another one.")
         kept.versions.append(data)
-        return 200, {
-            "name": self._name(request, len(kept.versions)),
-            "createTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-            "state": "ENABLED",
-            "clientSpecifiedPayloadChecksum": True,
-            "etag": '"1"',
-        }
+        kept.changes.append(f"add {len(kept.versions)}")
+        return 200, self._version(request, kept, len(kept.versions))
 
     def _access_latest(self, request: Request, asked: Any) -> Answer:
         kept = self._secret(request)
         number = len(kept.versions)
         if self.behind:
             self.behind, number = self.behind - 1, number - 1
-        if number <= 0:
+        return self._give(request, kept, number)
+
+    def _access(self, request: Request, asked: Any) -> Answer:
+        return self._give(request, self._secret(request), request.path_params["number"])
+
+    def _list(self, request: Request, asked: Any) -> Answer:
+        """The newest first, two a page, for somebody must turn it."""
+        kept = self._secret(request)
+        newest = len(kept.versions) - int(request.query_params.get("pageToken", "0"))
+        shown = [self._version(request, kept, number) for number in range(newest, max(0, newest - 2), -1)]
+        more = {"nextPageToken": str(len(kept.versions) - newest + 2)} if newest > 2 else {}
+        return 200, {"versions": shown, "totalSize": len(kept.versions), **more}
+
+    def _disable(self, request: Request, asked: Any) -> Answer:
+        return self._change(request, "disable")
+
+    def _enable(self, request: Request, asked: Any) -> Answer:
+        return self._change(request, "enable")
+
+    def _change(self, request: Request, verb: str) -> Answer:
+        kept, number = self._secret(request), request.path_params["number"]
+        if verb == "disable" and number in self.kept_enabled:
+            raise _refusal(403, "PERMISSION_DENIED", "Permission 'secretmanager.versions.disable' denied.")
+        self._require(request, kept, number, "ENABLED", "DISABLED")
+        kept.changes.append(f"{verb} {number}")
+        kept.disabled = kept.disabled | {number} if verb == "disable" else kept.disabled - {number}
+        return 200, self._version(request, kept, number)
+
+    def _require(self, request: Request, kept: Kept, number: int, *states: str) -> None:
+        if not 0 < number <= len(kept.versions):
             raise _not_found(request)
-        if number in kept.disabled:
-            name = self._name(request, number)
-            raise _refusal(400, "FAILED_PRECONDITION", f"Secret Version [{name}] is in DISABLED state.")
+        if kept.state(number) not in states:
+            what = f"Secret Version [{self._name(request, number)}] is in {kept.state(number)} state."
+            raise _refusal(400, "FAILED_PRECONDITION", what)
+
+    def _version(self, request: Request, kept: Kept, number: int) -> dict[str, Any]:
+        return {
+            "name": self._name(request, number),
+            "createTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+            "state": kept.state(number),
+            "clientSpecifiedPayloadChecksum": True,
+            "etag": f'"{len(kept.changes)}"',
+        }
+
+    def _give(self, request: Request, kept: Kept, number: int) -> Answer:
+        self._require(request, kept, number, "ENABLED")
         data = kept.versions[number - 1]
         shown = data[:-1] if self.spoils else data
         payload = {"data": b64encode(shown).decode(), "dataCrc32c": str(crc32c(data))}

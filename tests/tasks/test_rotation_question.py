@@ -30,6 +30,13 @@ def test_one_after_a_breach_says_whom_it_interrupts_and_that_nothing_comes_back(
     assert not any("old one again" in undo or "of before" in undo for undo in undos), undos
 
 
+def test_versions_that_are_disabled_are_decided_upon() -> None:
+    kept = SECRET.model_copy(update={"versions": {"Secret Manager": {"URL": [1, 2]}}})
+    effects = question_of(plan(emergency=False).model_copy(update={"secrets": [kept]})).effects
+    told = {effect.what: effect.undo for effect in effects}
+    assert told["database: disables its refused versions of Secret Manager"] == "enabled again"
+
+
 def test_a_plan_for_a_breach_is_another_plan() -> None:
     assert plan(emergency=True).fingerprint != plan(emergency=False).fingerprint
     assert [effect.undo for effect in question_of(plan(emergency=False)).effects] == [

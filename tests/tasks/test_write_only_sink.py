@@ -55,7 +55,7 @@ def rotating(run: Run, tmp_path: Path, proxy: FaultProxy, monkeypatch: pytest.Mo
     with locked(environment):
         marks = {"job": read_marks(environment, environment.secrets.rotated["job"])}  # type: ignore[union-attr]
         traffic = TrafficBefore(run_id=run.id, version="", split={}, known=[])
-        before = {"traffic": traffic.model_dump(), "emergency": False, "marks": marks}
+        before = {"traffic": traffic.model_dump(), "emergency": False, "marks": marks, "versions": {}}
         keep(run.connection, run.id, "shop", before, {"job": {NAME: OLD}})
         rotating = reopened(environment, run)
         rotating.new = {"job": {NAME: NEW}}

@@ -92,6 +92,42 @@ def test_one_that_readers_are_not_given_in_time_may_come(
     assert_shows_nothing(raised.value)
 
 
+def test_old_versions_are_given_to_nobody_and_to_whoever_asks_again(
+    google: SecretManagerStandIn, subject: Subject
+) -> None:
+    """Twice is once. The one that readers are given by `latest` stays."""
+    sink, kept = as_versioned(subject), google.secrets[f"{PREFIX}NAME"]
+    for value in ("first", "second", "third", "fourth"):
+        subject.write(NAME=value)
+    assert sink.read_enabled(NOBODYS, ["NAME", "OTHER"]) == {"NAME": [1, 2, 3, 4], "OTHER": []}
+    for _ in range(2):
+        sink.disable(NOBODYS, {"NAME": [1, 3]})
+        assert kept.enabled() == [2, 4] == sink.read_enabled(NOBODYS, ["NAME"])["NAME"]
+    assert subject.read("NAME") == {"NAME": "fourth"}
+    for _ in range(2):
+        sink.enable(NOBODYS, {"NAME": [1, 3]})
+        assert kept.enabled() == [1, 2, 3, 4]
+    assert google.versions("NAME") == ["first", "second", "third", "fourth"]
+
+
+def test_what_somebody_destroyed_stays_so_and_the_others_are_enabled(
+    google: SecretManagerStandIn, subject: Subject
+) -> None:
+    kept = google.secrets[f"{PREFIX}NAME"]
+    for value in ("first", "second", "third"):
+        subject.write(NAME=value)
+    kept.disabled, kept.destroyed = {1, 2}, {1}
+    as_versioned(subject).enable(NOBODYS, {"NAME": [1, 2]})
+    assert kept.enabled() == [2, 3]
+
+
+def test_an_account_that_may_not_disable_is_told_so(google: SecretManagerStandIn, subject: Subject) -> None:
+    subject.write(NAME="first")
+    google.kept_enabled = {1}
+    with pytest.raises(RefusedBySink, match=r"secretmanager\.versions\.disable"):
+        as_versioned(subject).disable(NOBODYS, {"NAME": [1]})
+
+
 def test_an_empty_value_is_refused_before_anything_is_written(google: SecretManagerStandIn, subject: Subject) -> None:
     subject.write(OTHER="")  # as it is
     subject.write(OTHER="old")
@@ -167,6 +203,11 @@ def test_the_checksum_is_that_of_the_standard() -> None:
     """RFC 3720, B.4, and the usual check value."""
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(bytes(32)) == 0x8A9136AA
+
+
+def as_versioned(subject: Subject) -> GoogleSecretManager:
+    assert isinstance(subject.sink, GoogleSecretManager)
+    return subject.sink
 
 
 def assert_shows_nothing(error: BaseException) -> None:
