@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from blocks.bounded_call import TooLong, bounded_call
 from blocks.errors import BackstopError, RefusedByPlatform, Unreachable
 from blocks.reference import resolve
-from blocks.trust import trusted_certificates
 
 if TYPE_CHECKING:
     from google.oauth2.service_account import Credentials
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 """What the account may really do is said by its roles."""
+_MOST_BYTES = 1_000_000
 
 _known: dict[str, "Credentials"] = {}
 """By their key, with the token that they have."""
@@ -59,6 +60,11 @@ class GoogleAccess:
                     ) from None
                 except GoogleAuthError:
                     raise self._refused("Google refuses the key of the service account.") from None
+                except (ValueError, LookupError, TypeError, AttributeError):  # says no more: they quote what came
+                    raise Unreachable(
+                        "What answered is not Google's token endpoint.",
+                        "Look at the key's `token_uri`, and at what stands between it and here.",
+                    ) from None
             return str(access.token)
 
     def forget(self) -> None:
@@ -103,9 +109,8 @@ class _Transport:
         from google.auth.exceptions import TransportError
 
         try:
-            with httpx.Client(timeout=self.seconds, verify=trusted_certificates(), trust_env=False) as client:
-                answer = client.request(method, url, content=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            answer = bounded_call(method, url, self.seconds, _MOST_BYTES, content=body, headers=headers or {})
+        except (TimeoutError, TooLong, httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransportError(type(error).__name__) from None
         if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise TransportError(f"status {answer.status_code}")

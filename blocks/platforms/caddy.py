@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 import httpx
 from pydantic import BaseModel, Field
 
-from blocks.errors import RefusedByPlatform, Unreachable
-from blocks.reference import Address, resolve
-from blocks.trust import trusted_certificates
+from blocks.reference import Address
+from blocks.vendor_api import VendorApi
 
 MAINTENANCE = "X-Backstop-Maintenance"
-_LOOK = "Look whether Caddy runs, and whether its administration API is at the address that the environment names."
 _RETRY_AFTER_SECONDS = 30
 _TRY_SECONDS = 5
 """How long a request waits for an upstream that takes no connection; it may go to another one meanwhile."""
@@ -37,6 +35,11 @@ class Routing(NamedTuple):
     """`host:port` that get no new request. Caddy counts what is under way there for as long as it knows them."""
 
 
+class _Upstream(BaseModel):
+    address: str
+    num_requests: int
+
+
 class CaddyRoute(BaseModel):
     """One route of a Caddy, which bears an `@id`. Its `handle` is written by Backstop, its `match` is not.
 
@@ -47,38 +50,35 @@ class CaddyRoute(BaseModel):
     route: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$", description="The `@id` of the service's route.")
 
     def read(self, seconds: float) -> Routing:
-        return _parsed(self._call("GET", f"/id/{self.route}/handle", seconds).json())
+        """Raises RefusedByPlatform where Caddy has no such route, Unreachable."""
+        api = self._api(seconds)
+        handlers = api.parsed(object, api.call("GET", self._path))
+        return _parsed(api.shaped(list[dict[str, Any]], handlers or []))
 
     def write(self, routing: Routing, seconds: float) -> None:
         """In force when it returns; requests under way finish where they are."""
-        self._call("PATCH", f"/id/{self.route}/handle", seconds, json=_handlers(routing))
+        self._api(seconds).call("PATCH", self._path, json=_handlers(routing))
 
     def count_requests(self, seconds: float) -> dict[str, int]:
         """`host:port` → requests that are under way there."""
-        upstreams = self._call("GET", "/reverse_proxy/upstreams", seconds).json()
-        return {str(one["address"]): int(one["num_requests"]) for one in upstreams}
-
-    def _call(self, method: str, path: str, seconds: float, **content: Any) -> httpx.Response:
-        address = resolve(self.url).rstrip("/")
-        try:
-            with httpx.Client(timeout=seconds, verify=trusted_certificates(), trust_env=False) as client:
-                answer = client.request(method, address + path, **content)
-        except httpx.TimeoutException:
-            raise Unreachable(f"{self._named} did not answer within {seconds:g} s.", _LOOK) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"{self._named} cannot be reached ({type(error).__name__}).", _LOOK) from None
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            raise RefusedByPlatform(
-                f"{self._named} has no route with the @id '{self.route}'.",
-                "Give the service's route that @id in Caddy's configuration. Nothing was changed.",
-            )
-        if not answer.is_success:
-            raise RefusedByPlatform(f"{self._named} refused: {_reason(answer)}.", "Caddy goes on as before.")
-        return answer
+        api = self._api(seconds)
+        found = api.parsed(object, api.call("GET", "/reverse_proxy/upstreams"))
+        return {one.address: one.num_requests for one in api.shaped(list[_Upstream], found or [])}
 
     @property
-    def _named(self) -> str:
-        return f"Caddy at {self.url}"
+    def _path(self) -> str:
+        return f"/id/{self.route}/handle"
+
+    def _api(self, seconds: float) -> VendorApi:
+        return VendorApi(
+            named=f"Caddy at {self.url}",
+            url=self.url,
+            token=None,
+            seconds=seconds,
+            look="Look whether Caddy runs, and whether its administration API is at the environment's address for it.",
+            unauthorized="Let the worker's machine use its administration API. Caddy goes on as before.",
+            read_reason=_read_reason,
+        )
 
 
 def _handlers(routing: Routing) -> list[dict[str, Any]]:
@@ -125,21 +125,25 @@ def _in_turns(shares: dict[str, int]) -> list[str]:
 def _parsed(handlers: list[dict[str, Any]]) -> Routing:
     """A route that another hand wrote has no shares that would be known here."""
     maintenance, shares, leaving = "", dict[str, int](), set[str]()
-    for handler in handlers or []:
+    for handler in handlers:
         match handler.get("handler"):
             case "static_response":
                 maintenance = (handler.get("headers", {}).get(MAINTENANCE) or [""])[0]
             case "reverse_proxy":
-                for upstream in handler["upstreams"]:
-                    shares[upstream["dial"]] = shares.get(upstream["dial"], 0) + 1
+                for address in _read_dials(handler):
+                    shares[address] = shares.get(address, 0) + 1
             case "subroute":
-                proxies = [one for route in handler["routes"] for one in route["handle"]]
-                leaving |= {upstream["dial"] for one in proxies for upstream in one.get("upstreams", [])}
+                proxies = [one for route in handler.get("routes", []) for one in route.get("handle", [])]
+                leaving.update(*map(_read_dials, proxies))
     return Routing(shares, maintenance, frozenset(leaving))
 
 
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"])[:300]
-    except (ValueError, LookupError, TypeError):
-        return f"status {answer.status_code}"
+def _read_dials(handler: dict[str, Any]) -> list[str]:
+    """None of upstreams that Caddy finds itself, by a name or a socket."""
+    return [str(one["dial"]) for one in handler.get("upstreams") or [] if "dial" in one]
+
+
+def _read_reason(refusal: dict[str, str]) -> str:
+    told = refusal["error"]
+    unknown = "unknown object ID" in told
+    return f"{told}; give the service's route that @id in Caddy's configuration" if unknown else told

@@ -57,10 +57,11 @@ def engine_at(address: str, seconds: float) -> Iterator["APIClient"]:
     """Raises Unreachable or RefusedByPlatform for whatever goes wrong inside."""
     import docker  # takes a tenth of a second, which only who uses an engine should wait
     import requests
+    import urllib3  # whose own errors come out of a stream
 
     named = f"The Docker engine at {address}"
     try:
-        client = docker.APIClient(base_url=resolve(address), version="auto", timeout=seconds)
+        client = _client(resolve(address), seconds)
         try:
             yield client
         finally:
@@ -69,10 +70,26 @@ def engine_at(address: str, seconds: float) -> Iterator["APIClient"]:
         if error.is_client_error():
             raise RefusedByPlatform(f"{named} refused: {_words(error)}.", "It changed nothing.") from None
         raise Unreachable(f"{named} failed: {_words(error)}.", _LOOK) from None
-    except requests.exceptions.Timeout:
+    except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError):
         raise Unreachable(f"{named} did not answer within {seconds:g} s.", _LOOK) from None
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    except (
+        docker.errors.DockerException,
+        docker.errors.StreamParseError,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+    ) as error:
         raise Unreachable(f"{named} cannot be reached ({type(error).__name__}).", _LOOK) from None
+
+
+def _client(address: str, seconds: float) -> "APIClient":
+    """The SDK lets a pull or a build that falls silent take for ever."""
+    import docker
+
+    class Client(docker.APIClient):  # type: ignore[misc]
+        def send(self, request: Any, **how: Any) -> Any:
+            return super().send(request, **{**how, "timeout": how.get("timeout") or seconds})
+
+    return Client(base_url=address, version="auto", timeout=seconds)
 
 
 def read_containers(engine: "APIClient", **labels: str) -> list[Container]:

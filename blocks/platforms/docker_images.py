@@ -1,12 +1,13 @@
 """The images of a service: pulled or built where the engine has none, and of the commit that they should be of."""
 
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from blocks.errors import RefusedByPlatform
+from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.docker_engine import engine_at
 from blocks.sources.git_repository import GitRepository
 
@@ -74,16 +75,18 @@ class Images(NamedTuple):
                     forcerm=True,
                     decode=True,
                 )
-                _require_success(steps, f"{image} could not be built")
+                self._follow(steps, f"{image} could not be built")
 
     def _pull(self, version: str) -> None:
         with engine_at(self.engine, self.seconds) as engine:
             steps = engine.pull(self.repository, tag=version, stream=True, decode=True)
-            _require_success(steps, f"{self.repository}:{version} could not be pulled")
+            self._follow(steps, f"{self.repository}:{version} could not be pulled")
 
-
-def _require_success(steps: Iterable[dict[str, Any]], failed: str) -> None:
-    """The engine answers 200 before it begins: whether it succeeded stands in what follows."""
-    for step in steps:
-        if "error" in step:
-            raise RefusedByPlatform(f"{failed}: {str(step['error'])[:300].strip()}.", "Nothing was changed.")
+    def _follow(self, steps: Iterable[dict[str, Any]], failed: str) -> None:
+        """The engine answers 200 before it begins: whether it succeeded stands in what follows."""
+        deadline = time.monotonic() + self.seconds
+        for step in steps:
+            if "error" in step:
+                raise RefusedByPlatform(f"{failed}: {str(step['error'])[:300].strip()}.", "Nothing was changed.")
+            if time.monotonic() > deadline:
+                raise Unreachable(f"{failed} within {self.seconds:g} s.", "Give it longer: `pull_seconds`.")

@@ -16,6 +16,7 @@ from blocks.google_access import GoogleAccess
 from blocks.vendor_api import VendorApi
 from tests.standins.google_token import TOKEN_MARK, GoogleTokens, running_google_tokens
 from tests.standins.serving import serving
+from tests.tasks.small_service import SmallService, drip, status
 
 REFERENCE = "${GOOGLE_CREDENTIALS}"
 
@@ -94,6 +95,28 @@ def test_no_answer_is_unreachable(google: GoogleTokens, access: GoogleAccess, mo
         nobody = f"http://127.0.0.1:{listener.getsockname()[1]}/token"
         monkeypatch.setenv("GOOGLE_CREDENTIALS", json.dumps({**json.loads(google.key()), "token_uri": nobody}))
         with pytest.raises(Unreachable):
+            GoogleAccess(REFERENCE, 0.3).read()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"<html>log in</html>", [], {"access_token": "a", "expires_in": "soon"}, {"access_token": 1, "expires_in": []}],
+)
+def test_what_is_no_token_endpoint_is_unreachable(
+    google: GoogleTokens, monkeypatch: pytest.MonkeyPatch, told: object
+) -> None:
+    with SmallService({"POST /token": status(200, told)}) as elsewhere:
+        key = {**json.loads(google.key()), "token_uri": f"{elsewhere.url}/token"}
+        monkeypatch.setenv("GOOGLE_CREDENTIALS", json.dumps(key))
+        with pytest.raises(Unreachable, match="not Google's token endpoint"):
+            GoogleAccess(REFERENCE, 5).read()
+
+
+def test_one_that_drips_is_given_up_in_time(google: GoogleTokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SmallService({"POST /token": drip}) as slow:
+        key = {**json.loads(google.key()), "token_uri": f"{slow.url}/token"}
+        monkeypatch.setenv("GOOGLE_CREDENTIALS", json.dumps(key))
+        with pytest.raises(Unreachable, match="gave no token"):
             GoogleAccess(REFERENCE, 0.3).read()
 
 
