@@ -26,7 +26,7 @@ from blocks.sources.git_repository import GitRepository
 from blocks.status_page import Statuspage
 from blocks.stores.interface import Store
 from tasks.health import Check, read_version
-from tasks.traffic import read_main_release
+from tasks.traffic import check_steps, read_main_release
 
 _AT_ONCE = 8
 _SCARCE = 0.05
@@ -59,6 +59,8 @@ def examine(environment: Environment) -> list[Check]:
 def _looks(environment: Environment) -> list[_Look]:
     platform, source = environment.platform, environment.source
     looks = [_Look("platform", partial(_releases, platform)), _Look("platform can", partial(_able, platform))]
+    if environment.rollout.deployer == "platform":
+        looks.append(_Look("rollout's steps", partial(check_steps, environment)))
     if Capability.READ_VARIABLES in platform.capabilities:
         looks.append(_Look("platform's variables", partial(_variables, platform)))
     looks += [

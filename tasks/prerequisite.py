@@ -13,7 +13,7 @@ from blocks.ledger.connection import Connection
 from blocks.ledger.fence import read_holder
 from tasks.catalogue import read_catalogue
 from tasks.ledger import current_run
-from tasks.traffic import read_main_release
+from tasks.traffic import check_steps, read_main_release
 
 
 class Prerequisite(BaseModel):
@@ -42,6 +42,8 @@ def check_prerequisites(
         _line("no freeze", lambda: _no_freeze(environment)),
         _line("disk", lambda: _enough_disk(environment)),
     ]
+    if rollout.deployer == "platform":
+        lines.append(_line("steps", lambda: check_steps(environment)))
     if environment.metrics.late_seconds:
         lines.append(_line("metrics in time", lambda: _in_time(environment, hotfix)))
     if rollout.staging and hotfix:

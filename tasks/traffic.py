@@ -6,7 +6,7 @@ from prefect.runtime import task_run
 from pydantic import BaseModel
 
 from blocks.environment import Environment
-from blocks.errors import BackstopError, SomebodyElseChangedIt
+from blocks.errors import BackstopError, RefusedByPlatform, SomebodyElseChangedIt
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from tasks.effect import effect, read_intents
 from tasks.ledger import current_run
@@ -57,9 +57,40 @@ def shift_traffic(platform: Platform, split: Split, before: TrafficBefore | None
 def is_explained(platform: Platform, split: Split, before: TrafficBefore) -> bool:
     """Whether the split is the one before the run, or one that the run made or may have made."""
     intents = read_intents(current_run().connection, before.run_id, "shift traffic")
-    if split == before.split or split in [intent["split"] for intent in intents]:
+    made = [intent["split"] for intent in intents]
+    if split == before.split or split in made or split in _on_the_way(platform, made, before):
         return True
     return starting_is_shifting(platform) and set(split) <= {release.id for release in read_started(platform, before)}
+
+
+def _on_the_way(platform: Platform, made: list[Split], before: TrafficBefore) -> list[Split]:
+    """A platform with stages of its own reaches all traffic through the first of them."""
+    return [
+        mix_in(before.split, release, percent)
+        for percent in platform.read_stages()[:1]
+        for split in made
+        for release, share in split.items()
+        if share == 100
+    ]
+
+
+def check_steps(environment: Environment) -> str:
+    """How the platform takes the rollout's steps, in words. Raises RefusedByPlatform where it cannot follow them."""
+    platform, steps = environment.platform, environment.rollout.steps
+    stages, serving = platform.read_stages(), platform.read_traffic()
+    if not stages:
+        return "the platform has no stages of its own"
+    if stages != steps:
+        raise RefusedByPlatform(
+            f"The project's stages are {stages}, and rollout.steps is {steps}.",
+            "Make them the same, in the project's settings or in the environment file. Nothing was changed.",
+        )
+    if len(serving) > 1:
+        raise RefusedByPlatform(
+            f"A release is on its way through the stages already: {serving}.",
+            "Complete it or give it up at the platform first. Nothing was changed.",
+        )
+    return f"they are the project's stages: {stages}"
 
 
 def starting_is_shifting(platform: Platform) -> bool:

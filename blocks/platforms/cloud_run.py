@@ -55,9 +55,6 @@ class CloudRunPlatform(Platform):
     _block_type_slug = "cloud-run-platform"
     _description = "Releases as revisions of a Cloud Run service, which shifts traffic by percent."
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.WEIGHTED_TRAFFIC, Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES}
-    )
     look_seconds: ClassVar[float] = 0.5
 
     vendor: Literal["cloud_run"] = Field(
@@ -75,6 +72,10 @@ class CloudRunPlatform(Platform):
         "https://logging.googleapis.com", description="Address of Cloud Logging's API, which has the logs."
     )
     timeout: float = Field(30, gt=0, description="Seconds that one call may take, and a change.")
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.WEIGHTED_TRAFFIC, Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES})
 
     def read_releases(self) -> list[Release]:
         service = self._read_service()

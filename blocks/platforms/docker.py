@@ -9,7 +9,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 import httpx
@@ -59,8 +59,6 @@ class DockerPlatform(Platform):
     _block_type_slug = "docker-platform"
     _description = "Releases as containers of a Docker engine, behind a Caddy that shifts traffic by percent."
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
-
     vendor: Literal["docker"] = Field(
         "docker", description="Whose platform it is: a saved block is read again as what it was."
     )
@@ -84,6 +82,10 @@ class DockerPlatform(Platform):
     grace_seconds: int = Field(60, ge=0, description="How long a stopped container may finish its requests.")
     caddy: CaddyRoute = Field(description="The Caddy that users reach the service by.")
     timeout: float = Field(10, gt=0, description="Seconds that one call may take, but for pulling an image.")
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset(Capability)
 
     def read_releases(self) -> list[Release]:
         with self._engine() as engine:

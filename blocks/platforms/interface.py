@@ -54,11 +54,15 @@ class Platform(Part):
     An answer of "no" raises RefusedByPlatform. Nothing here retries, waits or logs.
     """
 
-    capabilities: ClassVar[frozenset[Capability]]
     late_seconds: ClassVar[float] = 75
     """How long after it was sent a change that nobody answered may still take effect."""
     look_seconds: ClassVar[float] = 0.1
     """Between two looks while something is waited for: as often as the vendor's limits allow."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do as it is set up here. Nobody is asked."""
 
     @abstractmethod
     def read_releases(self) -> list[Release]:
@@ -93,6 +97,13 @@ class Platform(Part):
         Refuses a split that names a release that is not running. The empty split is the way
         back from a first release; a platform that cannot take all traffic away refuses it.
         """
+
+    def read_stages(self) -> list[int]:
+        """The percents that every release passes through on its way to all traffic; empty where any will do.
+
+        Raises RefusedByPlatform where they are not such that a rollout can follow them.
+        """
+        return []
 
     @abstractmethod
     def stop_release(self, release_id: str) -> None:

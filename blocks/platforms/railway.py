@@ -123,7 +123,6 @@ class RailwayPlatform(Platform):
     _block_type_slug = "railway-platform"
     _description = "Releases as deployments of a Railway service: what is started takes the traffic, and gives it back."
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.STOP, Capability.READ_VARIABLES})
     look_seconds: ClassVar[float] = 2
 
     vendor: Literal["railway"] = Field(
@@ -138,6 +137,10 @@ class RailwayPlatform(Platform):
 
     _marks: dict[str, _Mark] = PrivateAttr(default_factory=dict)
     """Deployment → its mark, which never changes."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.STOP, Capability.READ_VARIABLES})
 
     def read_releases(self) -> list[Release]:
         groups = self._read_groups()

@@ -22,7 +22,6 @@ class SandboxPlatform(Platform):
     _block_type_slug = "sandbox-platform"
     _description = "Releases as processes on one machine, behind a front door that shifts traffic by percent."
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     late_seconds: ClassVar[float] = 5
 
     vendor: Literal["sandbox"] = Field(
@@ -31,6 +30,10 @@ class SandboxPlatform(Platform):
     url: Address = Field(description="Address of the sandbox's control API.")
     token: Secret = Field(description="Reference to its bearer token: ${NAME} or file:/PATH.")
     timeout: float = Field(5, gt=0, description="Seconds that one call may take.")
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset(Capability)
 
     def read_releases(self) -> list[Release]:
         return self._read(list[Release], "/releases", "releases")

@@ -1,7 +1,7 @@
 """Releases as production deployments of a Vercel project. https://vercel.com/docs/rest-api
 
-A deployment is started with its domains unassigned, and gets all traffic when it is promoted: there is no share between
-none and all. Vercel answers a promotion before the traffic has moved, so whether it has is read, never concluded.
+A deployment is started with its domains unassigned, and gets all traffic when it is promoted; in stages, where the
+project has rolling releases. Vercel answers before the traffic has moved: whether it has is read, never concluded.
 """
 
 import re
@@ -16,6 +16,14 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.interface import Capability, Platform, Release, Split
+from blocks.platforms.vercel_rolling_release import (
+    Reading,
+    Request,
+    RollingRelease,
+    Settings,
+    request_on,
+    require_stage,
+)
 from blocks.rate_limit import read_reset, read_retry_after
 from blocks.reference import Address, Secret
 from blocks.vendor_api import VendorApi
@@ -72,6 +80,7 @@ class _Project(BaseModel):
     autoAssignCustomDomains: bool = True
     targets: dict[str, _Target | None] = {}
     lastAliasRequest: _AliasRequest | None = None
+    rollingRelease: Settings | None = None
 
     @property
     def live(self) -> str:
@@ -103,11 +112,8 @@ class VercelPlatform(Platform):
 
     _block_type_name = "Vercel platform"
     _block_type_slug = "vercel-platform"
-    _description = "Releases as production deployments of a Vercel project: all users at once, and back at once."
+    _description = "Releases as production deployments of a Vercel project: at once or in its stages, back at once."
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES}
-    )
     look_seconds: ClassVar[float] = 1
 
     vendor: Literal["vercel"] = Field(
@@ -118,23 +124,33 @@ class VercelPlatform(Platform):
     repository: str = Field(
         pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", description="GitHub repository that Vercel builds, owner/name."
     )
+    rolling: bool = Field(
+        False, description="Whether the project has rolling releases: `rollout.steps` are then to be their stages."
+    )
     token: Secret = Field(description="Reference to an access token of the team: ${NAME} or file:/PATH.")
     url: Address = Field("https://api.vercel.com", description="Address of Vercel's API.")
     timeout: float = Field(30, gt=0, description="Seconds that one call may take, and a promotion.")
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        by_percent = {Capability.WEIGHTED_TRAFFIC} if self.rolling else set()
+        return frozenset({Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES, *by_percent})
+
     def read_releases(self) -> list[Release]:
-        project = self._read_project()
-        live, deployments = project.live, self._read_deployments(project)
-        if live and live not in {one.uid for one in deployments}:
-            deployments.append(self._read_deployment(live))
+        serving, deployments = self.read_traffic(), self._read_deployments(self._read_project())
+        known = {one.uid for one in deployments}
+        deployments += [self._read_deployment(uid) for uid in serving if uid not in known]
         releases = [self._release(one) for one in deployments]
         if releases and releases[0].state == "failed" and releases[0].started_by:
             releases[0].detail = "\n".join([releases[0].detail, *self.read_logs(releases[0].id, 10)]).strip()
         return releases
 
     def read_traffic(self) -> Split:
-        live = self._read_project().live
-        return {live: 100} if live else {}
+        rolling = self._read_rolling_release()  # first: what is not under way any more has moved the traffic
+        return _split(self._read_project(), rolling)
+
+    def read_stages(self) -> list[int]:
+        return self._read_stages(self._read_project())
 
     def read_free_disk(self) -> int | None:
         """Vercel's business."""
@@ -156,6 +172,7 @@ class VercelPlatform(Platform):
                 f"The project {project.name} gives each production deployment its domains at once.",
                 "Turn off 'Auto-assign Custom Production Domains' in its settings. Nothing was changed.",
             )
+        self._read_stages(project)
         meta = {_VERSION: version, _COMMIT: commit, _RUN: run_id}
         for known in self._read_deployments(project):
             if run_id and {**known.meta, **meta} == known.meta:
@@ -167,16 +184,71 @@ class VercelPlatform(Platform):
         return self._release(self._read_deployment(self._api.parsed(str, begun, "id")))
 
     def shift_traffic(self, split: Split) -> None:
+        """By percent only from the deployment that has all, and only up the project's stages."""
         before = self._read_project()
-        target = _only(split)
-        if before.live == target:
+        if _split(before, self._read_rolling_release()) == split:
             return
+        target, percent = self._read_target(before, split)
         release = self._read_deployment(target)
         if self._release(release).state != "running":
             raise RefusedByPlatform(f"{target} cannot have traffic: it is {release.readyState}.", "It changed nothing.")
-        version, verb = ("v1", "rollback") if release.was_live else ("v10", "promote")
-        self._call("POST", f"/{version}/projects/{before.id}/{verb}/{_quoted(target)}", json={})
-        self._wait_for(target, before.lastAliasRequest)
+        deadline = time.monotonic() + self.timeout * _WAIT_SHARE
+        asked: list[Request] = []
+        while time.monotonic() < deadline:
+            rolling = self._read_rolling_release()
+            project = self._read_project()
+            if _split(project, rolling) == split:
+                return
+            if not (asked and asked[-1].is_last):
+                request = self._next_request(project, rolling, release, percent)
+                if request not in asked:
+                    self._call("POST", request.path, json=request.content)
+                    asked.append(request)
+            _require_not_failed(project.lastAliasRequest, before.lastAliasRequest, target)
+            time.sleep(self.look_seconds)
+        raise Unreachable(f"Vercel has not given {target} the traffic yet.", "Look at the project's deployments.")
+
+    def _read_target(self, project: _Project, split: Split) -> tuple[str, int]:
+        """Who is to get how much more. Raises RefusedByPlatform for whatever Vercel cannot do."""
+        if len(split) == 1 and set(split.values()) == {100}:
+            return next(iter(split)), 100
+        others = [(uid, share) for uid, share in split.items() if uid != project.live]
+        if not self.rolling or len(split) != 2 or len(others) != 1 or sum(split.values()) != 100:
+            raise RefusedByPlatform(
+                "Vercel gives all traffic to one deployment, or a stage of it to one beside that, with `rolling`.",
+                "Nothing was changed.",
+            )
+        require_stage(others[0][1], self._read_stages(project)[:-1])
+        return others[0]
+
+    def _next_request(
+        self, project: _Project, rolling: RollingRelease | None, target: _Deployment, percent: int
+    ) -> Request:
+        """What leads there from how it stands now."""
+        if rolling and rolling.canary == target.uid:
+            return request_on(rolling, project.id, percent)
+        if target.was_live and percent == 100:
+            return Request(f"/v1/projects/{project.id}/rollback/{_quoted(target.uid)}", {}, is_last=True)
+        self._read_stages(project)  # begins a rolling release, wherever the project has them
+        return Request(f"/v10/projects/{project.id}/promote/{_quoted(target.uid)}", {}, is_last=not self.rolling)
+
+    def _read_stages(self, project: _Project) -> list[int]:
+        """Raises RefusedByPlatform where the project is not as `rolling` says."""
+        stages = project.rollingRelease.read_percents() if project.rollingRelease else []
+        if bool(stages) != self.rolling:
+            raise RefusedByPlatform(
+                f"The project {project.name} has {'' if stages else 'no '}rolling releases.",
+                f"Say `rolling: {str(bool(stages)).lower()}` of the platform, or change the project's settings."
+                " Nothing was changed.",
+            )
+        return stages
+
+    def _read_rolling_release(self) -> RollingRelease | None:
+        """The one that is under way."""
+        if not self.rolling:
+            return None
+        found = self._read(Reading, f"/v1/projects/{self.project}/rolling-release", {"state": "ACTIVE"}).rollingRelease
+        return found if found and found.is_active else None
 
     def stop_release(self, release_id: str) -> None:
         """Without traffic it runs nowhere, and Vercel keeps it: nothing has to be stopped."""
@@ -251,20 +323,6 @@ class VercelPlatform(Platform):
         answer = self._call("GET", f"/v1/projects/{self.project}/env/{_quoted(variable.id)}")
         return self._api.parsed(str, answer, "value")
 
-    def _wait_for(self, target: str, earlier: _AliasRequest | None) -> None:
-        deadline = time.monotonic() + self.timeout * _WAIT_SHARE
-        while time.monotonic() < deadline:
-            project = self._read_project()
-            if project.live == target:
-                return
-            last = project.lastAliasRequest
-            if last and last != earlier and last.toDeploymentId == target and last.jobStatus in ("failed", "skipped"):
-                raise RefusedByPlatform(
-                    f"Vercel could not give {target} the traffic: {last.jobStatus}.", "The traffic is where it was."
-                )
-            time.sleep(self.look_seconds)
-        raise Unreachable(f"Vercel has not given {target} the traffic yet.", "Look at the project's deployments.")
-
     def _read_project(self) -> _Project:
         return self._read(_Project, f"/v9/projects/{self.project}")
 
@@ -320,11 +378,18 @@ class VercelPlatform(Platform):
         )
 
 
-def _only(split: Split) -> str:
-    """Raises RefusedByPlatform for whatever Vercel cannot do."""
-    if len(split) != 1 or set(split.values()) != {100}:
-        raise RefusedByPlatform("Vercel gives all traffic to one deployment.", "Nothing was changed.")
-    return next(iter(split))
+def _split(project: _Project, rolling: RollingRelease | None) -> Split:
+    if rolling:
+        return rolling.split
+    return {project.live: 100} if project.live else {}
+
+
+def _require_not_failed(last: _AliasRequest | None, earlier: _AliasRequest | None, target: str) -> None:
+    """Raises RefusedByPlatform."""
+    if last and last != earlier and last.toDeploymentId == target and last.jobStatus in ("failed", "skipped"):
+        raise RefusedByPlatform(
+            f"Vercel could not give {target} the traffic: {last.jobStatus}.", "The traffic is where it was."
+        )
 
 
 def _quoted(name: str) -> str:

@@ -13,7 +13,7 @@ from tests.blocks.platforms.waiting import eventually
 from tests.flows.environments import PRODUCTION, QUICK, Parts
 from tests.flows.production import START_SECONDS, Production
 
-_KEEN: Parts = {
+KEEN: Parts = {
     "limits": {**QUICK["limits"], "minimum_samples": 30},
     "rollout": {**QUICK["rollout"], "step_seconds": 8, "window_seconds": 40},
 }
@@ -55,7 +55,7 @@ class Elsewhere(ABC):
     def apply_keen(self) -> str:
         """Another one that watches for long enough to find a release bad that some visitors meet errors of."""
         name = f"{self.environment}-keen"
-        self.apply(self.platform, name, **_KEEN)
+        self.apply(self.platform, name, **KEEN)
         return name
 
     def apply(self, platform: Platform, name: str = "", **parts: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blocks.platforms.vercel import VercelPlatform
@@ -11,6 +11,7 @@ from tests.flows.elsewhere import Elsewhere
 from tests.flows.production import Production
 from tests.standins.description import described
 from tests.standins.vercel import NAME, REPOSITORY, TEAM, TOKEN, VercelStandIn, running_vercel
+from tests.standins.vercel_rolling_release import with_what_leads_it_on
 
 ENVIRONMENT = "shop-hosted"
 
@@ -20,6 +21,15 @@ class Hosted(Elsewhere):
     environment = ENVIRONMENT
     platform: VercelPlatform
     vercel: VercelStandIn
+
+    @contextmanager
+    def in_stages(self, stages: list[int]) -> Iterator["Hosted"]:
+        """Meanwhile the project has rolling releases of these."""
+        self.vercel.stages = stages
+        try:
+            yield replace(self, platform=self.platform.model_copy(update={"rolling": True}))
+        finally:
+            self.vercel.stages = []
 
     def run_alone(self, version: str) -> None:
         running = [one for one in self.platform.read_releases() if one.version == version and one.state == "running"]
@@ -33,7 +43,7 @@ def hosted_shop(production: Production, version: str, folder: Path) -> Iterator[
     """The version has all traffic, of production's visitors. In the end all calls were as Vercel describes them."""
     token = folder / "token"
     write_private(token, TOKEN)
-    with running_vercel(production.platform, described("vercel")) as vercel:
+    with running_vercel(production.platform, described("vercel", with_what_leads_it_on)) as vercel:
         platform = VercelPlatform(
             project=NAME, team=TEAM, repository=REPOSITORY, token=f"file:{token}", url=vercel.url, timeout=10
         )

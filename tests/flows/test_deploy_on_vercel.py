@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.flows.elsewhere import KEEN
+from tests.flows.environments import QUICK
 from tests.flows.hosted import ENVIRONMENT, Hosted, hosted_shop
 from tests.flows.interface import Interface
 from tests.flows.production import GOOD, Production
@@ -13,6 +15,7 @@ from tests.running_stack import RunningStack
 from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.vercel import TOKEN
 
+IN_STAGES = "shop-hosted-in-stages"
 BETTER, BAD = "v1.1.0", "v1.3.0"
 
 pytestmark = pytest.mark.timeout(400)
@@ -52,6 +55,40 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     assert shared_production.answering_version() == BETTER
     assert shared_production.unplanned_failures(began) == []
     records.assert_settled(keen)
+
+
+def test_with_rolling_releases_it_goes_through_the_projects_stages(
+    stack: RunningStack, shared_production: Production, hosted: Hosted, records: Records, interface: Interface
+) -> None:
+    stages = [25, 50, 100]
+    began, given = time.time(), hosted.vercel.splits
+    quick = {**QUICK, "rollout": {**QUICK["rollout"], "steps": stages}}
+    keen = {**KEEN, "rollout": {**KEEN["rollout"], "steps": stages, "step_seconds": 30}}
+    with hosted.in_stages(stages) as shop:
+        shop.apply(shop.platform, IN_STAGES, **quick)
+        given.clear()
+        done = stack.run_procedure("deploy", IN_STAGES, version=GOOD)
+
+        assert done["ending"] == "Done", done["message"]
+        assert given == [[75, 25], [50, 50], [100]]
+        assert shared_production.answering_version() == GOOD
+
+        shop.apply(shop.platform, IN_STAGES, **keen)
+        given.clear()
+        bad = stack.run_procedure("deploy", IN_STAGES, version=BAD)
+
+        assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
+        assert "1.0% are allowed" in bad["message"]
+        assert given == [[75, 25], [100]], "it came no further than the first stage"
+        assert shop.versions_with_traffic() == {GOOD}
+        assert shared_production.unplanned_failures(began) == []
+        records.assert_settled(IN_STAGES)
+
+        shop.vercel.stages = [10, 100]
+        refused = stack.run_procedure("deploy", IN_STAGES, version=BETTER)
+
+        assert (refused["ending"], refused["exit_code"]) == ("Refused", 1)
+        assert "The project's stages are [10, 100], and rollout.steps is [25, 50, 100]." in refused["message"]
 
 
 def test_the_plan_says_what_vercel_cannot_do(stack: RunningStack, hosted: Hosted, interface: Interface) -> None:

@@ -5,7 +5,7 @@ The descriptions lie beside the checkout and are no part of it.
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,11 +26,14 @@ class Sent(NamedTuple):
 
 
 class Description:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, complete: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """`complete` adds what it leaves out."""
         path = FOLDER / f"{name}.json"
         if not path.exists():
             pytest.skip(f"no description of {name} beside the checkout, at ../shared/specs/{name}.json")
         content = json.loads(path.read_text(), object_hook=_with_overlaps)
+        if complete:
+            complete(content)
         self._server = content["servers"][0]["url"]
         self._api = OpenAPI.from_dict(content)
 
@@ -54,6 +57,6 @@ def _with_overlaps(described: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def described(name: str) -> Description:
+def described(name: str, complete: Callable[[dict[str, Any]], None] | None = None) -> Description:
     """Kept: reading one takes some seconds."""
-    return Description(name)
+    return Description(name, complete)

@@ -7,7 +7,7 @@ says is assumed: that a tag which does not exist, or stands at another commit, i
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from blocks.errors import RefusedByPlatform
 from blocks.platforms.interface import Platform, Release
 from tests.standins.description import Description, Sent
 from tests.standins.serving import serving
+from tests.standins.vercel_rolling_release import RollingRelease, as_settings
 
 PROJECT, NAME, TEAM, TOKEN = "prj_of_the_shop", "shop", "team_of_the_shop", "vercel-token-of-the-test"
 REPOSITORY = "example/shop"
@@ -44,6 +45,8 @@ class Misbehaviour:
     """Until a promotion that was accepted moves the traffic."""
     promotion: str = "succeeded"
     """How it ends."""
+    stages_by_themselves: bool = False
+    """The first of the project's stages ends after a while."""
     refused_variables: set[str] = field(default_factory=set)
     """Not taken, in an answer that says 201."""
 
@@ -63,20 +66,25 @@ class VercelStandIn:
     description: Description
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
     auto_assign: bool = False
+    stages: list[int] = field(default_factory=list)
+    """Percents of the project's rolling releases; empty: it has none."""
     violations: list[str] = field(default_factory=list)
     """Of the description, by whoever asked or by this stand-in."""
     url: str = ""
+    splits: list[list[int]] = field(default_factory=list)
+    """Percents, the new deployment's last, each time that traffic was given."""
     _deployments: dict[str, _Deployment] = field(default_factory=dict)
     _variables: list[dict[str, Any]] = field(default_factory=list)
     _live: str = ""
     _alias_request: dict[str, Any] | None = None
+    _rolling: RollingRelease | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def forget(self) -> None:
         """A project as it was made."""
         self._deployments.clear()
         self._variables.clear()
-        self._live, self._alias_request, self.misbehaviour = "", None, Misbehaviour()
+        self._live, self._alias_request, self._rolling, self.misbehaviour = "", None, None, Misbehaviour()
 
     def forget_deployments(self, spare: str) -> None:
         """They end beneath, too."""
@@ -101,6 +109,9 @@ class VercelStandIn:
             ("GET", "/v3/deployments/{deployment}/events", self._list_events),
             ("POST", "/v10/projects/{project}/promote/{deployment}", self._promote),
             ("POST", "/v1/projects/{project}/rollback/{deployment}", self._roll_back),
+            ("GET", "/v1/projects/{project}/rolling-release", self._get_rolling_release),
+            ("POST", "/v1/projects/{project}/rolling-release/approve-stage", self._approve_stage),
+            ("POST", "/v1/projects/{project}/rolling-release/complete", self._complete_rolling_release),
             ("GET", "/v10/projects/{project}/env", self._list_variables),
             ("POST", "/v10/projects/{project}/env", self._create_variables),
             ("GET", "/v1/projects/{project}/env/{variable}", self._get_variable),
@@ -155,6 +166,7 @@ class VercelStandIn:
             "autoAssignCustomDomains": self.auto_assign,
             "targets": live,
             "lastAliasRequest": self._alias_request,
+            "rollingRelease": as_settings(self.stages, self.misbehaviour.stages_by_themselves),
         }
 
     def _list_deployments(self, request: Request, asked: Any) -> Answer:
@@ -191,6 +203,12 @@ class VercelStandIn:
         ]
 
     def _promote(self, request: Request, asked: Any) -> Answer:
+        if self._rolling_on():
+            raise Refusal(409, "conflict", "A rolling release is in progress.")
+        if self.stages and self._live:
+            uid = self._ready(request)
+            self._later(self._begin_rolling_release, RollingRelease(self._live, uid, list(self.stages)))
+            return 201, None
         return self._give_traffic(request, "promote")
 
     def _roll_back(self, request: Request, asked: Any) -> Answer:
@@ -199,9 +217,7 @@ class VercelStandIn:
         return self._give_traffic(request, "rollback")
 
     def _give_traffic(self, request: Request, kind: str) -> Answer:
-        uid, last = self._known(request), self._alias_request
-        if self._release(uid).state != "running":
-            raise Refusal(400, "bad_request", "The deployment is not ready.")
+        uid, last = self._ready(request), self._alias_request
         if last and last["jobStatus"] == "in-progress":
             raise Refusal(409, "conflict", "Another promotion is in progress.")
         self._alias_request = {
@@ -211,20 +227,79 @@ class VercelStandIn:
             "requestedAt": time.time_ns() // 1_000_000,
             "type": kind,
         }
-        timer = threading.Timer(self.misbehaviour.promotion_seconds, self._end_alias_request, [self._alias_request])
-        timer.daemon = True
-        timer.start()
+        self._later(self._end_alias_request, self._alias_request)
         return 201, None
 
-    def _end_alias_request(self, request: dict[str, Any]) -> None:
+    def _later(self, act: Callable[[Any], None], about: object) -> None:
+        """Once the call was answered."""
+        timer = threading.Timer(self.misbehaviour.promotion_seconds, self._locked, [act, about])
+        timer.daemon = True
+        timer.start()
+
+    def _locked(self, act: Callable[[Any], None], about: object) -> None:
         with self._lock:
-            if request is not self._alias_request:
-                return
-            request["jobStatus"] = self.misbehaviour.promotion
-            if request["jobStatus"] == "succeeded":
-                uid = request["toDeploymentId"]
-                self.beneath.shift_traffic({self._deployments[uid].release: 100})
-                self._live, self._deployments[uid].was_live = uid, True
+            act(about)
+
+    def _end_alias_request(self, request: dict[str, Any]) -> None:
+        if request is not self._alias_request:
+            return
+        request["jobStatus"] = self.misbehaviour.promotion
+        if request["jobStatus"] == "succeeded":
+            if rolling := self._rolling_on():
+                rolling.state = "ABORTED"
+            self._give_all(request["toDeploymentId"])
+
+    def _give_all(self, uid: str) -> None:
+        self._give({uid: 100})
+        self._live, self._deployments[uid].was_live = uid, True
+
+    def _give(self, shares: dict[str, int]) -> None:
+        self.beneath.shift_traffic({self._deployments[uid].release: share for uid, share in shares.items()})
+        self.splits.append(list(shares.values()))
+
+    def _rolling_on(self) -> RollingRelease | None:
+        return self._rolling if self._rolling and self._rolling.state == "ACTIVE" else None
+
+    def _get_rolling_release(self, request: Request, asked: Any) -> Answer:
+        wanted = request.query_params.get("state")
+        found = self._rolling if self._rolling and wanted in (None, self._rolling.state) else None
+        return 200, {"rollingRelease": found.as_content(self._as_deployment) if found else None}
+
+    def _approve_stage(self, request: Request, asked: Any) -> Answer:
+        rolling = self._rolling_of(asked)
+        if asked["nextStageIndex"] != rolling.stage + 1 or asked["nextStageIndex"] >= len(rolling.percents):
+            raise Refusal(400, "bad_request", "It is no next stage.")
+        self._later(self._enter_stage, (rolling, asked["nextStageIndex"]))
+        return self._get_rolling_release(request, asked)
+
+    def _complete_rolling_release(self, request: Request, asked: Any) -> Answer:
+        self._later(self._end_rolling_release, self._rolling_of(asked))
+        return self._get_rolling_release(request, asked)
+
+    def _rolling_of(self, asked: Any) -> RollingRelease:
+        rolling = self._rolling_on()
+        if rolling is None or rolling.canary != asked["canaryDeploymentId"]:
+            raise Refusal(404, "not_found", "No rolling release of that deployment is in progress.")
+        return rolling
+
+    def _begin_rolling_release(self, rolling: RollingRelease) -> None:
+        if self.misbehaviour.promotion == "succeeded" and not self._rolling_on():
+            self._rolling = rolling
+            self._enter_stage((rolling, 0))
+
+    def _enter_stage(self, about: tuple[RollingRelease, int]) -> None:
+        rolling, stage = about
+        if rolling is self._rolling_on():
+            rolling.stage = stage
+            if rolling.percent == 100:
+                self._end_rolling_release(rolling)
+            else:
+                self._give({rolling.base: 100 - rolling.percent, rolling.canary: rolling.percent})
+
+    def _end_rolling_release(self, rolling: RollingRelease) -> None:
+        if rolling is self._rolling_on():
+            self._give_all(rolling.canary)
+            rolling.state = "COMPLETE"
 
     def _list_variables(self, request: Request, asked: Any) -> Answer:
         shown = [{**one, "value": one["value"] if one["type"] == "plain" else "…"} for one in self._variables]
@@ -275,9 +350,21 @@ class VercelStandIn:
             raise Refusal(404, "not_found", "Deployment not found")
         return uid
 
+    def _ready(self, request: Request) -> str:
+        uid = self._known(request)
+        if self._release(uid).state != "running":
+            raise Refusal(400, "bad_request", "The deployment is not ready.")
+        return uid
+
     def _release(self, uid: str) -> Release:
         wanted = self._deployments[uid].release
         return next(one for one in self.beneath.read_releases() if one.id == wanted)
+
+    def _substate(self, uid: str) -> str:
+        if self._deployments[uid].was_live:
+            return "PROMOTED"
+        rolling = self._rolling_on()
+        return "ROLLING" if rolling and rolling.canary == uid else "STAGED"
 
     def _as_listed(self, uid: str) -> dict[str, Any]:
         shown = self._as_deployment(uid)
@@ -321,7 +408,7 @@ class VercelStandIn:
             "target": "production",
             "status": state,
             "readyState": state,
-            "readySubstate": "PROMOTED" if kept.was_live else "STAGED",
+            "readySubstate": self._substate(uid),
             "aliasAssigned": kept.was_live,
             "build": {"env": []},
             "env": [],

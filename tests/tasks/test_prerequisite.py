@@ -88,6 +88,7 @@ def test_an_environment_that_asks_for_little(describe: Describe) -> None:
         "environment free",
         "no freeze",
         "disk",
+        "steps",
     }
     assert all(line.met and line.detail for line in lines)
 

@@ -1,4 +1,4 @@
-"""Mixing a new release into a split: every sum is 100, and those before keep their proportion."""
+"""Mixing a new release into a split: every sum is 100, and those before keep their proportion. And whose a split is."""
 
 import random
 from itertools import product
@@ -6,7 +6,11 @@ from itertools import product
 import pytest
 
 from blocks.platforms.interface import Split
-from tasks.traffic import mix_in
+from blocks.platforms.sandbox import SandboxPlatform
+from blocks.platforms.vercel import VercelPlatform
+from tasks.ledger import Run
+from tasks.traffic import TrafficBefore, is_explained, mix_in
+from tests.tasks.small_service import SmallService, status
 
 
 def splits_of_two() -> list[Split]:
@@ -61,3 +65,27 @@ def test_all_steps_of_a_rollout_from_the_same_before() -> None:
         {"new": 100},
     ]
     assert before == {"old": 100}
+
+
+@pytest.mark.parametrize(
+    ("split", "explained"),
+    [
+        pytest.param({"old": 90, "new": 10}, True, id="the first stage"),
+        pytest.param({"old": 50, "new": 50}, False, id="another stage"),
+        pytest.param({"old": 90, "other": 10}, False, id="of another release"),
+    ],
+)
+def test_on_the_way_to_all_traffic_a_run_may_die_in_the_first_stage(
+    run: Run, monkeypatch: pytest.MonkeyPatch, split: Split, explained: bool
+) -> None:
+    monkeypatch.setenv("TOKEN", "token")
+    run.record("effect intended", effect="shift traffic", split={"new": 100}, **{"for": run.id})
+    before = TrafficBefore(run_id=run.id, version="v1.1.0", split={"old": 100}, known=["old"])
+    stages = [{"targetPercentage": percent, "requireApproval": True} for percent in (10, 50, 100)]
+    project = {"id": "prj", "name": "shop", "rollingRelease": {"target": "production", "stages": stages}}
+    with SmallService({"GET /v9/projects/shop": status(200, project)}) as vercel:
+        at = {"project": "shop", "repository": "example/shop", "token": "${TOKEN}", "url": vercel.url}
+        rolling = VercelPlatform.model_validate({**at, "rolling": True})
+        assert is_explained(rolling, split, before) is explained
+    nobody = SandboxPlatform(url="http://127.0.0.1:1", token="${TOKEN}")
+    assert not is_explained(nobody, split, before)

@@ -83,11 +83,89 @@ def _scale_if_able(platform: Platform, replicas: int) -> None:
     platform.scale_release("some-release", replicas)
 
 
-class PlatformContract:
+class TrafficContract:
+    """What of it depends on how a platform shifts traffic."""
+
     @pytest.fixture
     def subject(self) -> Iterator[Subject]:
         raise NotImplementedError
 
+    def test_traffic_goes_where_it_is_shifted(self, subject: Subject) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        for release in (old, new, new, old):
+            subject.platform.shift_traffic({release.id: 100})
+            assert subject.platform.read_traffic() == {release.id: 100}
+            assert {subject.visit() for _ in range(10)} == {release.version}
+
+    def test_traffic_is_split_by_percent(self, subject: Subject) -> None:
+        subject.can(Capability.WEIGHTED_TRAFFIC)
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        for percent in (10, 50):
+            subject.platform.shift_traffic({old.id: 100 - percent, new.id: percent})
+            assert subject.platform.read_traffic() == {old.id: 100 - percent, new.id: percent}
+        assert {subject.visit() for _ in range(100)} == {old.version, new.version}
+
+    def test_from_a_part_of_the_traffic_all_of_it_goes_on_or_back(self, subject: Subject) -> None:
+        subject.can(Capability.WEIGHTED_TRAFFIC)
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        for release in (old, new):
+            subject.platform.shift_traffic({old.id: 90, new.id: 10})
+            subject.platform.shift_traffic({release.id: 100})
+            assert subject.platform.read_traffic() == {release.id: 100}
+            assert {subject.visit() for _ in range(10)} == {release.version}
+
+    def test_a_url_reaches_its_release_whatever_the_traffic(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        assert ask(new) == new.version
+
+    def test_requests_under_way_finish_where_they_are(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        with ThreadPoolExecutor() as pool:
+            slow = pool.submit(subject.visit, "/hold")
+            eventually(lambda: ask(old, "/held") == "1")
+            subject.platform.shift_traffic({new.id: 100})
+            assert subject.visit() == new.version
+            ask(old, "/let-go")
+            assert slow.result(10) == old.version
+
+    def test_no_traffic_for_what_is_not_running(self, subject: Subject) -> None:
+        subject.can(Capability.START_WITHOUT_TRAFFIC)
+        release = subject.start(subject.good)
+        subject.platform.shift_traffic({release.id: 100})
+        stopped = subject.start(subject.better)
+        subject.platform.stop_release(stopped.id)
+        stops = Capability.STOP in subject.platform.capabilities
+        for target in ["never-made", *([stopped.id] if stops else [])]:
+            with pytest.raises(RefusedByPlatform):
+                subject.platform.shift_traffic({release.id: 50, target: 50})
+        assert subject.platform.read_traffic() == {release.id: 100}
+
+    @pytest.mark.parametrize("percents", [(60, 60), (50, 40), (100, 0), (110, -10)])
+    def test_percentages_that_do_not_add_up_are_refused(self, subject: Subject, percents: tuple[int, int]) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        with pytest.raises(RefusedByPlatform):
+            subject.platform.shift_traffic(dict(zip((old.id, new.id), percents, strict=True)))
+        assert subject.platform.read_traffic() == {old.id: 100}
+
+    def test_traffic_can_be_taken_away_or_is_refused(self, subject: Subject) -> None:
+        release = subject.start(subject.good)
+        subject.platform.shift_traffic({release.id: 100})
+        try:
+            subject.platform.shift_traffic({})
+        except RefusedByPlatform:
+            assert subject.platform.read_traffic() == {release.id: 100}
+        else:
+            assert subject.platform.read_traffic() == {}
+
+
+class PlatformContract(TrafficContract):
     # Looking
 
     def test_a_new_environment_has_no_traffic(self, subject: Subject) -> None:
@@ -152,71 +230,6 @@ class PlatformContract:
     def test_a_commit_that_is_not_the_versions_is_refused(self, subject: Subject) -> None:
         with pytest.raises(RefusedByPlatform):
             subject.platform.start_release(subject.good.version, subject.better.commit, "run-moved")
-
-    # Traffic
-
-    def test_traffic_goes_where_it_is_shifted(self, subject: Subject) -> None:
-        old, new = subject.start(subject.good), subject.start(subject.better)
-        for release in (old, new, new, old):
-            subject.platform.shift_traffic({release.id: 100})
-            assert subject.platform.read_traffic() == {release.id: 100}
-            assert {subject.visit() for _ in range(10)} == {release.version}
-
-    def test_traffic_is_split_by_percent(self, subject: Subject) -> None:
-        subject.can(Capability.WEIGHTED_TRAFFIC)
-        old, new = subject.start(subject.good), subject.start(subject.better)
-        split = {old.id: 90, new.id: 10}
-        subject.platform.shift_traffic(split)
-        assert subject.platform.read_traffic() == split
-        assert {subject.visit() for _ in range(100)} == {old.version, new.version}
-
-    def test_a_url_reaches_its_release_whatever_the_traffic(self, subject: Subject) -> None:
-        subject.can(Capability.START_WITHOUT_TRAFFIC)
-        old, new = subject.start(subject.good), subject.start(subject.better)
-        subject.platform.shift_traffic({old.id: 100})
-        assert ask(new) == new.version
-
-    def test_requests_under_way_finish_where_they_are(self, subject: Subject) -> None:
-        subject.can(Capability.START_WITHOUT_TRAFFIC)
-        old, new = subject.start(subject.good), subject.start(subject.better)
-        subject.platform.shift_traffic({old.id: 100})
-        with ThreadPoolExecutor() as pool:
-            slow = pool.submit(subject.visit, "/hold")
-            eventually(lambda: ask(old, "/held") == "1")
-            subject.platform.shift_traffic({new.id: 100})
-            assert subject.visit() == new.version
-            ask(old, "/let-go")
-            assert slow.result(10) == old.version
-
-    def test_no_traffic_for_what_is_not_running(self, subject: Subject) -> None:
-        subject.can(Capability.START_WITHOUT_TRAFFIC)
-        release = subject.start(subject.good)
-        subject.platform.shift_traffic({release.id: 100})
-        stopped = subject.start(subject.better)
-        subject.platform.stop_release(stopped.id)
-        stops = Capability.STOP in subject.platform.capabilities
-        for target in ["never-made", *([stopped.id] if stops else [])]:
-            with pytest.raises(RefusedByPlatform):
-                subject.platform.shift_traffic({release.id: 50, target: 50})
-        assert subject.platform.read_traffic() == {release.id: 100}
-
-    @pytest.mark.parametrize("percents", [(60, 60), (50, 40), (100, 0), (110, -10)])
-    def test_percentages_that_do_not_add_up_are_refused(self, subject: Subject, percents: tuple[int, int]) -> None:
-        old, new = subject.start(subject.good), subject.start(subject.better)
-        subject.platform.shift_traffic({old.id: 100})
-        with pytest.raises(RefusedByPlatform):
-            subject.platform.shift_traffic(dict(zip((old.id, new.id), percents, strict=True)))
-        assert subject.platform.read_traffic() == {old.id: 100}
-
-    def test_traffic_can_be_taken_away_or_is_refused(self, subject: Subject) -> None:
-        release = subject.start(subject.good)
-        subject.platform.shift_traffic({release.id: 100})
-        try:
-            subject.platform.shift_traffic({})
-        except RefusedByPlatform:
-            assert subject.platform.read_traffic() == {release.id: 100}
-        else:
-            assert subject.platform.read_traffic() == {}
 
     # Stopping
 

@@ -3,18 +3,20 @@
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.vercel import VercelPlatform
-from tests.blocks.platforms.contract import PlatformContract, Subject
+from tests.blocks.platforms.contract import PlatformContract, Subject, TrafficContract
 from tests.blocks.platforms.daemon import Daemon
 from tests.blocks.platforms.waiting import eventually
 from tests.blocks.stores.faults import Fault, FaultProxy, running_proxy
 from tests.standins.description import described
 from tests.standins.vercel import NAME, REPOSITORY, TEAM, TOKEN, VercelStandIn, running_vercel
+from tests.standins.vercel_rolling_release import with_what_leads_it_on
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -23,7 +25,7 @@ VARIABLE = "VERCEL_TOKEN"
 
 @pytest.fixture(scope="module")
 def vercel(daemon: Daemon) -> Iterator[VercelStandIn]:
-    with running_vercel(daemon.platform, described("vercel")) as standing_in:
+    with running_vercel(daemon.platform, described("vercel", with_what_leads_it_on)) as standing_in:
         yield standing_in
 
 
@@ -36,6 +38,7 @@ def proxy(vercel: VercelStandIn) -> Iterator[FaultProxy]:
 @pytest.fixture
 def platform(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> VercelPlatform:
     monkeypatch.setenv(VARIABLE, TOKEN)
+    monkeypatch.setattr(VercelPlatform, "look_seconds", 0.05)
     return VercelPlatform(
         project=NAME, team=TEAM, repository=REPOSITORY, token=f"${{{VARIABLE}}}", url=proxy.endpoint, timeout=10
     )
@@ -60,6 +63,98 @@ class TestContract(PlatformContract):
 
     def test_a_commit_that_is_not_the_versions_is_refused(self, subject: Subject) -> None:
         pytest.skip("Vercel builds the commit that it is told; a deploy has compared the two before")
+
+
+STAGES = [10, 50, 100]
+
+
+class TestInStages(TrafficContract):
+    """With rolling releases."""
+
+    @pytest.fixture
+    def subject(self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn) -> Iterator[Subject]:
+        vercel.stages = STAGES
+        rolling = platform.model_copy(update={"rolling": True})
+        silent = subject.silent.model_copy(update={"rolling": True})
+        yield replace(subject, platform=rolling, silent=silent)
+        vercel.stages = []
+
+    def test_its_stages_are_the_projects(self, subject: Subject) -> None:
+        assert subject.platform.read_stages() == STAGES
+
+    def test_it_goes_up_the_stages_and_no_other_way(self, subject: Subject) -> None:
+        platform = subject.platform
+        old, new, other = subject.start(subject.good), subject.start(subject.better), subject.start(subject.better)
+        platform.shift_traffic({old.id: 100})
+        half = {old.id: 50, new.id: 50}
+        platform.shift_traffic(half)
+        for split, words in (
+            ({old.id: 90, new.id: 10}, "does not go back to 10 %"),
+            ({old.id: 80, new.id: 20}, "no stage of the project: 10 %, 50 %"),
+            ({old.id: 90, other.id: 10}, "in progress"),
+        ):
+            with pytest.raises(RefusedByPlatform, match=words):
+                platform.shift_traffic(split)
+        assert platform.read_traffic() == half
+
+    def test_what_never_had_traffic_gets_all_of_it_through_the_first_stage(
+        self, subject: Subject, proxy: FaultProxy
+    ) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        proxy.requests.clear()
+        subject.platform.shift_traffic({new.id: 100})
+        assert (proxy.asked("POST", "/promote/"), proxy.asked("POST", "/complete")) == (1, 1)
+        assert subject.visit() == subject.better.version
+
+    def test_a_stage_that_comes_too_late_is_unreachable_and_found_later(
+        self, subject: Subject, vercel: VercelStandIn
+    ) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        vercel.misbehaviour.promotion_seconds = 2
+        with pytest.raises(Unreachable, match="has not given"):
+            subject.platform.model_copy(update={"timeout": 1}).shift_traffic({old.id: 90, new.id: 10})
+        eventually(lambda: subject.platform.read_traffic() == {old.id: 90, new.id: 10})
+
+    @pytest.mark.parametrize(
+        ("kind", "call"),
+        [
+            ("lose answer", "/promote/"),
+            ("lose answer", "/approve-stage"),
+            ("lose answer", "/complete"),
+            ("429", "/approve-stage"),
+        ],
+    )
+    def test_a_call_that_was_not_answered_or_put_off_is_made_once(
+        self, subject: Subject, proxy: FaultProxy, call: str, kind: Literal["lose answer", "429"]
+    ) -> None:
+        old, new = subject.start(subject.good), subject.start(subject.better)
+        subject.platform.shift_traffic({old.id: 100})
+        proxy.faults.append(Fault(kind, "POST", call))
+        splits = [{old.id: 90, new.id: 10}, {old.id: 50, new.id: 50}, {new.id: 100}]
+        for split in splits:
+            try:
+                subject.platform.shift_traffic(split)
+            except Unreachable:
+                eventually(lambda split=split: subject.platform.read_traffic() == split)  # type: ignore[misc]
+                subject.platform.shift_traffic(split)
+        assert subject.visit() == subject.better.version
+
+    def test_stages_that_end_by_themselves_are_refused(self, subject: Subject, vercel: VercelStandIn) -> None:
+        vercel.misbehaviour.stages_by_themselves = True
+        with pytest.raises(RefusedByPlatform, match="10 % goes on by itself"):
+            subject.platform.read_stages()
+
+    def test_a_project_that_is_not_as_it_is_said_is_refused(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        build = subject.good
+        with pytest.raises(RefusedByPlatform, match="has rolling releases"):
+            platform.start_release(build.version, build.commit, "run")
+        vercel.stages = []
+        with pytest.raises(RefusedByPlatform, match="has no rolling releases"):
+            subject.platform.start_release(build.version, build.commit, "run")
 
 
 class TestTraffic:
