@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from apprise import Apprise
 
 logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses, and they hold secrets
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)  # below that, paths: Telegram's holds the token
 
 
 class Notices(Part):
@@ -37,8 +38,11 @@ class Notices(Part):
         self._sender(channel)
 
     def send(self, channel: str, title: str, body: str) -> None:
-        """Raises Unreachable when the channel did not take the message. The URL is never in the error."""
-        if not self._sender(channel).notify(title=title, body=body):
+        """Plain text, whatever stands in it. Raises Unreachable when the channel did not take it, without the URL.
+
+        Never repeated: neither where the channel says for how long to wait, which is longer than anybody waits here.
+        """
+        if not self._sender(channel).notify(title=title, body=body, body_format="text"):
             raise Unreachable(f"{channel} did not take the message.")
 
     def _sender(self, channel: str) -> "Apprise":

@@ -34,6 +34,8 @@ SERVICE = f"projects/{PROJECT}/locations/{REGION}/services/{NAME}"
 FIRST = f"{NAME}-00001-abc"
 """The revision that a service is made with; it runs nowhere beneath."""
 _TYPE = "TRAFFIC_TARGET_ALLOCATION_TYPE_"
+_TYPES = [f"{_TYPE}{name}" for name in ("UNSPECIFIED", "LATEST", "REVISION")]
+"""By their numbers, which Google's own clients send."""
 _READY = {"starting": "CONDITION_RECONCILING", "running": "CONDITION_SUCCEEDED"}
 _CHANGEABLE = {"template", "traffic", "annotations"}
 _MAPS = {"annotations", "labels"}
@@ -189,6 +191,8 @@ class CloudRunStandIn:
             raise Refusal(400, "INVALID_ARGUMENT", f"The stand-in changes no {odd}.")
         if asked.get("etag", self._etag) != self._etag:
             raise Refusal(409, "ABORTED", "Conflict for resource 'shop': another version was specified.")
+        for target in changes.get("traffic") or []:
+            target["type"] = _TYPES[target["type"]] if isinstance(target.get("type"), int) else target.get("type")
         wanted = {**self._spec, **{name: one for name, one in changes.items() if one is not None}}
         made = self._add_revision(wanted["template"]) if wanted["template"] != self._spec["template"] else ""
         self._require_traffic(wanted["traffic"], made)

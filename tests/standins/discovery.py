@@ -35,6 +35,10 @@ _ERROR: Described = {
 """All of Google's APIs refuse like that. https://google.aip.dev/193#http11json-representation"""
 
 
+_SYSTEM: Described = {"$alt": {"type": "string", "enum": ["json;enum-encoding=int"]}}
+"""Google's own clients send it, and then names as numbers. https://cloud.google.com/apis/docs/system-parameters"""
+
+
 class NotDescribed(Exception):
     """The description allows no such request, or no such answer to it."""
 
@@ -62,8 +66,9 @@ class Discovery:
             pytest.skip(f"no description of {name} beside the checkout, at ../shared/specs/{name}.json")
         content = json.loads(path.read_text())
         self._methods = list(_methods(content, content["servicePath"]))
-        self._everywhere = content["parameters"]
+        self._everywhere = content["parameters"] | _SYSTEM
         self._schemas = {name: _as_json_schema(schema) for name, schema in content["schemas"].items()}
+        self._numbered: Described = _with_numbers(self._schemas)
 
     def check(self, sent: Sent, status: int, answered: bytes) -> None:
         """Raises NotDescribed. What was refused may have been sent wrongly: of that the answer alone is looked at."""
@@ -77,11 +82,12 @@ class Discovery:
         if sent.content or method.request:
             if not method.request:
                 raise NotDescribed(f"{method.id} has no body.")
-            self._check_body(f"The request of {method.id}", method.request, sent.content)
-        self._check_body(f"The answer of {method.id}", method.response, answered)
+            schemas = self._numbered if "$alt" in sent.query else self._schemas
+            self._check_body(f"The request of {method.id}", method.request, sent.content, schemas)
+        self._check_body(f"The answer of {method.id}", method.response, answered, self._schemas)
 
-    def _check_body(self, named: str, schema: str, content: bytes) -> None:
-        _raise_unless_valid(named, {"$ref": f"#/$defs/{schema}", "$defs": self._schemas}, json.loads(content))
+    def _check_body(self, named: str, schema: str, content: bytes, schemas: Described) -> None:
+        _raise_unless_valid(named, {"$ref": f"#/$defs/{schema}", "$defs": schemas}, json.loads(content))
 
     def _check_query(self, method: _Method, sent: Sent) -> None:
         allowed = {name: one for name, one in method.parameters.items() if one["location"] == "query"}
@@ -125,6 +131,17 @@ def _as_json_schema(described: Described) -> Described:
         if "additionalProperties" not in described and "properties" in described:
             schema["additionalProperties"] = False
     return schema
+
+
+def _with_numbers(schema: Any) -> Any:
+    """The same, where what has a name may be given by a number, too."""
+    if isinstance(schema, list):
+        return [_with_numbers(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "string" and "enum" in schema:
+        return {"anyOf": [schema, {"type": "integer"}]}
+    return {name: _with_numbers(one) for name, one in schema.items()}
 
 
 def _as_parameter(described: Described) -> Described:
