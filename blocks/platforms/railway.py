@@ -28,7 +28,7 @@ _NOT_THE_USERS = ("BACKSTOP_", "RAILWAY_")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PAGE = 20
-"""Deployments that are looked at: more than a plan keeps for a rollback."""
+"""Deployments that are looked at, and what is active: more than a plan keeps for a rollback."""
 _WAIT_SHARE = 0.8
 _ON_ITS_WAY = frozenset({"QUEUED", "WAITING", "NEEDS_APPROVAL", "INITIALIZING", "BUILDING", "DEPLOYING"})
 _BROKEN = frozenset({"FAILED", "CRASHED"})
@@ -40,7 +40,9 @@ query deployments($environment: String!, $service: String!, $count: Int!) {
   deployments(first: $count, input: {environmentId: $environment, serviceId: $service, includeDeleted: true}) {
     edges { node { id status createdAt staticUrl canRollback meta } }
   }
-  serviceInstance(environmentId: $environment, serviceId: $service) { activeDeployments { id } }
+  serviceInstance(environmentId: $environment, serviceId: $service) {
+    activeDeployments { id status createdAt staticUrl canRollback meta }
+  }
 }"""
 _ACTIVE = """
 query active($environment: String!, $service: String!) {
@@ -76,6 +78,33 @@ class _Deployment(BaseModel):
     @property
     def commit(self) -> str:
         return str((self.meta or {}).get("commitHash") or "")
+
+
+class _Edge(BaseModel):
+    node: _Deployment
+
+
+class _Listed(BaseModel):
+    edges: list[_Edge]
+
+
+class _Instance(BaseModel):
+    activeDeployments: list[_Deployment]
+
+
+class _Deployments(BaseModel):
+    deployments: _Listed
+    serviceInstance: _Instance
+
+
+class _Snapshot(BaseModel):
+    """What a deployment began with."""
+
+    variables: dict[str, Any]
+
+
+class _Line(BaseModel):
+    message: str
 
 
 class _Error(BaseModel):
@@ -161,7 +190,8 @@ class RailwayPlatform(Platform):
         """Of its newest deployment: of the build, and then of what it wrote itself."""
         group = self._find(release_id)
         told = self._ask(_LOGS, {"deployment": group.deployments[0].id, "count": lines})
-        return [str(one["message"]) for one in [*told["buildLogs"], *told["deploymentLogs"]]][-lines:]
+        written = self._api.shaped(dict[str, list[_Line]], told)
+        return [one.message for name in ("buildLogs", "deploymentLogs") for one in written.get(name, [])][-lines:]
 
     def start_release(self, version: str, commit: str, run_id: str) -> Release:
         if not _TAG.fullmatch(version) or ".." in version:
@@ -179,7 +209,9 @@ class RailwayPlatform(Platform):
             )
         self._write_variables({_RELEASE: mark.release, _VERSION: version, _COMMIT: commit, _RUN: run_id})
         self._change(_DEPLOY, {**self._there, "commit": commit})
-        return _release(self._find(mark.release), self._api.scheme)
+        if begun := self._known(mark.release):
+            return _release(begun, self._api.scheme)
+        raise Unreachable(f"Railway does not list {mark.release} yet, which it began.", self._api.look)
 
     def shift_traffic(self, split: Split) -> None:
         """Raises Unreachable while it is on its way after `timeout`; asked again, that one is waited for."""
@@ -249,10 +281,10 @@ class RailwayPlatform(Platform):
 
     def _read_groups(self) -> list[_Group]:
         """The newest release first."""
-        told = self._ask(_DEPLOYMENTS, {**self._there, "count": _PAGE})
-        found = self._api.shaped(list[_Deployment], [edge["node"] for edge in told["deployments"]["edges"]])
-        active = {str(one["id"]) for one in told["serviceInstance"]["activeDeployments"]}
-        found.sort(key=lambda one: one.createdAt, reverse=True)
+        told = self._api.shaped(_Deployments, self._ask(_DEPLOYMENTS, {**self._there, "count": _PAGE}))
+        active = {one.id: one for one in told.serviceInstance.activeDeployments}
+        listed = {edge.node.id: edge.node for edge in told.deployments.edges}
+        found = sorted({**listed, **active}.values(), key=lambda one: one.createdAt, reverse=True)
         self._learn_marks(one.id for one in found)
         live = next((one for one in found if one.id in active), None)
         groups: dict[str, _Group] = {}
@@ -276,9 +308,10 @@ class RailwayPlatform(Platform):
         told = self._ask(
             f"query marks({declared}) {{ {looks} }}", {f"d{number}": one for number, one in enumerate(asked)}
         )
+        snapshots = self._api.shaped(dict[str, _Snapshot | None], told)
         for number, one in enumerate(asked):
-            if (snapshot := told[f"d{number}"]) is not None:
-                held = snapshot["variables"]
+            if snapshot := snapshots.get(f"d{number}"):
+                held = snapshot.variables
                 self._marks[one] = _Mark(*(str(held.get(name, "")) for name in (_RELEASE, _VERSION, _COMMIT, _RUN)))
 
     def _mark_of(self, deployment: _Deployment) -> _Mark:
@@ -315,7 +348,7 @@ class RailwayPlatform(Platform):
 
     def _read_variables(self) -> dict[str, str]:
         told = self._ask(_VARIABLES, {"project": self.project, **self._there})
-        return self._api.shaped(dict[str, str], told["variables"])
+        return self._api.shaped(dict[str, str], told.get("variables"))
 
     def _write_variables(self, variables: dict[str, str], replace: bool = False) -> None:
         """What runs keeps its own."""

@@ -47,6 +47,8 @@ class Misbehaviour:
     puts_off: set[str] = field(default_factory=set)
     """Operations that are answered with 429 once, and not carried out."""
     keeps_for_rollback: bool = True
+    hides_newest: int = 0
+    """Deployments that the list does not have yet."""
 
 
 @dataclass
@@ -144,7 +146,8 @@ class RailwayStandIn:
 
     def _list_deployments(self, info: Any, input: dict[str, Any], first: int, **asked: Any) -> dict[str, Any]:
         _require_ours(input)
-        newest_first = sorted(self._deployments, key=lambda one: one.created, reverse=True)[:first]
+        newest_first = sorted(self._deployments, key=lambda one: one.created, reverse=True)
+        newest_first = newest_first[self.misbehaviour.hides_newest :][:first]
         return {"edges": [{"cursor": one.id, "node": self._shown(one)} for one in newest_first], "pageInfo": {}}
 
     def _get_instance(self, info: Any, **asked: Any) -> dict[str, Any]:

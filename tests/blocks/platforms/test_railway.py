@@ -111,6 +111,27 @@ class TestStarting:
         assert [one.id for one in platform.read_releases()] == [started.id]
         assert len(railway.deployments()) == 1
 
+    def test_one_that_is_not_listed_at_once_is_not_taken_for_refused(
+        self, subject: Subject, platform: RailwayPlatform, railway: RailwayStandIn
+    ) -> None:
+        asked = (subject.good.version, subject.good.commit, "run-unseen")
+        railway.misbehaviour.hides_newest, railway.misbehaviour.healthy_seconds = 1, 1
+        with pytest.raises(Unreachable, match="does not list"):
+            platform.start_release(*asked)
+        railway.misbehaviour.hides_newest = 0
+        assert platform.start_release(*asked).started_by == "run-unseen"
+        assert len(railway.deployments()) == 1
+
+    def test_what_has_the_traffic_is_known_however_many_came_to_nothing_since(
+        self, subject: Subject, platform: RailwayPlatform, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("blocks.platforms.railway._PAGE", 1)
+        old = subject.start(subject.good)
+        new = platform.start_release(subject.broken.version, subject.broken.commit, "run-broken")
+        eventually(lambda: subject.read(new.id).state == "failed")
+        assert platform.read_traffic() == {old.id: 100}
+        assert [one.id for one in platform.read_releases()] == [new.id, old.id]
+
     def test_one_that_was_put_off_is_asked_for_again(
         self, subject: Subject, platform: RailwayPlatform, railway: RailwayStandIn
     ) -> None:
