@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 from blocks.errors import BackstopError
 from blocks.ledger import trail
 from blocks.ledger.calls_for_help import (
+    BEGUN,
+    COMPLETED,
     OPENED,
     PAGE_RESOLVED,
     PAGED,
@@ -28,6 +31,8 @@ from blocks.pager import PagerDuty
 from blocks.status_page import Statuspage
 from deployments.prefect_api import PrefectApi
 
+PLANNED = {"deploy", "migrate-with-backup"}
+"""Procedures that keep visitors out for a maintenance. All others that do answer something that has happened."""
 REPEAT_SECONDS = 60.0
 """What could not be sent is sent again after this long."""
 
@@ -71,7 +76,7 @@ class AlertSweep:
         now: float,
     ) -> None:
         """Whatever is due to those `outside`, by environment. What cannot be sent keeps nothing else from it."""
-        for due in [*_pages(calls, outside, link), *_incidents(calls, outside)]:
+        for due in [*_pages(calls, outside, link), *_incidents(calls, outside), *_maintenances(calls, outside)]:
             key = (due.call.run_id, due.event)
             tried, told = self._failed.get(key, (-math.inf, ""))
             if now - tried < REPEAT_SECONDS:
@@ -108,15 +113,44 @@ def _pages(calls: Calls, outside: Mapping[str, Outside], link: Callable[[str], s
 
 
 def _incidents(calls: Calls, outside: Mapping[str, Outside]) -> Iterator[_Due]:
-    told, keeping_out = ({call.run_id for call in some} for some in (calls.with_incident, calls.keeping_out))
-    for call in calls.keeping_out:
+    wanted = [call for call in calls.keeping_out if not _is_maintenance(call)]
+    for call, page in _missing(wanted, calls.with_incident, outside):
+        yield _Due(call, OPENED, partial(page.open_incident, call.run_id))
+    for call, page in _over(wanted, calls.with_incident, outside):
+        yield _Due(call, RESOLVED, partial(page.resolve_incident, call.run_id))
+
+
+def _maintenances(calls: Calls, outside: Mapping[str, Outside]) -> Iterator[_Due]:
+    """One that goes wrong is an incident from then on."""
+    wanted = [call for call in calls.keeping_out if _is_maintenance(call)]
+    kept_out = {call.run_id for call in calls.keeping_out}
+    for call, page in _missing(wanted, calls.with_maintenance, outside):
+        yield _Due(call, BEGUN, partial(page.begin_maintenance, call.run_id))
+    for call, page in _over(wanted, calls.with_maintenance, outside):
+        as_planned = call.run_id not in kept_out
+        yield _Due(call, COMPLETED, partial(page.complete_maintenance, call.run_id, as_planned))
+
+
+def _is_maintenance(call: Call) -> bool:
+    return call.procedure in PLANNED and not call.went_wrong
+
+
+def _missing(wanted: list[Call], told: list[Call], outside: Mapping[str, Outside]) -> Iterator[tuple[Call, Statuspage]]:
+    """What the page has not been told of, and has lasted for long enough."""
+    known = {call.run_id for call in told}
+    for call in wanted:
         page = _of(call, outside).status_page
-        if page and call.run_id not in told and call.seconds >= page.after_seconds:
-            yield _Due(call, OPENED, _open(page, call))
-    for call in calls.with_incident:
+        if page and call.run_id not in known and call.seconds >= page.after_seconds:
+            yield call, page
+
+
+def _over(wanted: list[Call], told: list[Call], outside: Mapping[str, Outside]) -> Iterator[tuple[Call, Statuspage]]:
+    """What the page has been told of, and is not so any more."""
+    still = {call.run_id for call in wanted}
+    for call in told:
         page = _of(call, outside).status_page
-        if page and call.run_id not in keeping_out:
-            yield _Due(call, RESOLVED, _close(page, call))
+        if page and call.run_id not in still:
+            yield call, page
 
 
 def _of(call: Call, outside: Mapping[str, Outside]) -> Outside:
@@ -132,14 +166,6 @@ def _page(pager: PagerDuty, call: Call, link: str) -> Callable[[], object]:
 
 def _resolve(pager: PagerDuty, call: Call) -> Callable[[], object]:
     return lambda: pager.resolve(_key(call))
-
-
-def _open(page: Statuspage, call: Call) -> Callable[[], object]:
-    return lambda: page.open_incident(call.run_id)
-
-
-def _close(page: Statuspage, call: Call) -> Callable[[], object]:
-    return lambda: page.resolve_incident(call.run_id)
 
 
 def _key(call: Call) -> str:

@@ -9,6 +9,7 @@ from blocks.ledger.connection import Connection
 
 PAGED, PAGE_RESOLVED = "page sent", "page resolved"
 OPENED, RESOLVED = "incident opened", "incident resolved"
+BEGUN, COMPLETED = "maintenance begun", "maintenance completed"
 
 
 class Call(NamedTuple):
@@ -22,6 +23,8 @@ class Call(NamedTuple):
     """Its ending; empty while it goes on."""
     seconds: float
     """Since it ended, or since it began to keep visitors out."""
+    went_wrong: bool = False
+    """It has ended, or it died and is put back, and visitors are kept out all the same."""
 
 
 class Calls(NamedTuple):
@@ -32,7 +35,9 @@ class Calls(NamedTuple):
     keeping_out: list[Call]
     """They have stopped writes, or put the service in maintenance, and nobody has taken that back."""
     with_incident: list[Call]
-    """What the status page has been told of, and not yet that it is over."""
+    """What the status page has been told of as an incident, and not yet that it is over."""
+    with_maintenance: list[Call]
+    """The same, of a maintenance."""
 
 
 def read_calls(connection: Connection) -> Calls:
@@ -40,7 +45,8 @@ def read_calls(connection: Connection) -> Calls:
         _read_unpaged(connection),
         _read_settled(connection),
         _read_keeping_out(connection),
-        _read_with_incident(connection),
+        _read_told(connection, OPENED, RESOLVED),
+        _read_told(connection, BEGUN, COMPLETED),
     )
 
 
@@ -72,7 +78,10 @@ def _read_keeping_out(connection: Connection) -> list[Call]:
     return _read(
         connection,
         "SELECT run_id, procedure, run.environment, requested_by, coalesce(run.message, '') AS message,"
-        " extract(epoch FROM now() - min(armed_at))::float AS seconds"
+        " extract(epoch FROM now() - min(armed_at))::float AS seconds, run.ending IS NOT NULL OR EXISTS ("
+        " SELECT FROM audit WHERE event = 'effect intended'"
+        " AND detail->>'for' = armed_undo.run_id AND audit.run_id <> armed_undo.run_id)"
+        " AS went_wrong"
         " FROM armed_undo JOIN run ON run.id = run_id"
         " WHERE state IN ('armed', 'failed') AND undo LIKE '%:resume\\_writes' AND EXISTS (SELECT FROM ("
         " SELECT DISTINCT ON (detail->>'effect' LIKE '% writes') detail->>'effect' AS newest FROM audit"
@@ -84,16 +93,18 @@ def _read_keeping_out(connection: Connection) -> list[Call]:
     )
 
 
-def _read_with_incident(connection: Connection) -> list[Call]:
+def _read_told(connection: Connection, begun: str, ended: str) -> list[Call]:
     return _read(
         connection,
         "SELECT id AS run_id, procedure, environment, requested_by, coalesce(message, '') AS message,"
         " extract(epoch FROM now() - started_at)::float AS seconds FROM run"
-        " WHERE id IN (SELECT run_id FROM audit WHERE event = 'incident opened')"
-        " AND (SELECT event FROM audit WHERE run_id = run.id AND event IN ('incident opened', 'incident resolved')"
-        " ORDER BY sequence DESC LIMIT 1) = 'incident opened'",
+        " WHERE id IN (SELECT run_id FROM audit WHERE event = %(begun)s)"
+        " AND (SELECT event FROM audit WHERE run_id = run.id AND event IN (%(begun)s, %(ended)s)"
+        " ORDER BY sequence DESC LIMIT 1) = %(begun)s",
+        begun=begun,
+        ended=ended,
     )
 
 
-def _read(connection: Connection, question: str) -> list[Call]:
-    return [Call(**row) for row in connection.execute(question)]  # type: ignore[arg-type]
+def _read(connection: Connection, question: str, **values: str) -> list[Call]:
+    return [Call(**row) for row in connection.execute(question, values or None)]  # type: ignore[arg-type]

@@ -76,10 +76,12 @@ class Supervised:
             [state, run_id],
         )
 
-    def take_effect(self, effect: str, of: str, by: str = "") -> None:
-        detail = {"effect": effect, "for": of}
+    def intend(self, effect: str, of: str, by: str = "", event: str = "effect intended") -> None:
         about: dict[str, Any] = {"run_id": by or of, "environment": SHOP, "actor": "Ada"}
-        trail.append(self.connection, "effect done", **about, detail=detail)
+        trail.append(self.connection, event, **about, detail={"effect": effect, "for": of})
+
+    def take_effect(self, effect: str, of: str, by: str = "") -> None:
+        self.intend(effect, of, by, "effect done")
 
     def told(self, run_id: str) -> list[str]:
         rows = self.connection.execute(
@@ -167,7 +169,7 @@ def test_what_could_not_be_sent_is_sent_later_and_holds_nothing_else_up(
 
 
 def test_visitors_are_told_while_they_are_kept_out(supervised: Supervised, statuspage: StatuspageStandIn) -> None:
-    """By a run that dies, and is put back by another one. After that the release is watched on, with the undo armed."""
+    """By a release and its migration. After that the release is watched on, with the undo armed."""
     supervised.arm("run-1", path_of(resume_writes))
     supervised.look()
     assert statuspage.asked == [], "nothing was stopped yet"
@@ -175,20 +177,47 @@ def test_visitors_are_told_while_they_are_kept_out(supervised: Supervised, statu
     supervised.take_effect("stop writes", "run-1")
     supervised.look()
     supervised.look()
-    assert len(statuspage.unresolved()) == 1
+    assert (len(statuspage.under_way()), statuspage.unresolved()) == (1, [])
 
-    supervised.take_effect("resume writes", "run-1", by="recover-1")
+    supervised.take_effect("resume writes", "run-1")
     supervised.look()
-    assert len(statuspage.unresolved()) == 1, "maintenance goes on"
-    supervised.take_effect("leave maintenance", "run-1", by="recover-1")
+    assert len(statuspage.under_way()) == 1, "maintenance goes on"
+    supervised.take_effect("leave maintenance", "run-1")
     supervised.look()
     supervised.look()
-    assert statuspage.unresolved() == []
-    assert supervised.told("run-1") == ["incident opened", "incident resolved"]
+    assert statuspage.under_way() == []
+    assert supervised.told("run-1") == ["maintenance begun", "maintenance completed"]
 
     supervised.take_effect("stop writes", "run-1")
     supervised.look()
-    assert len(statuspage.unresolved()) == 1, "kept out once more"
+    assert len(statuspage.under_way()) == 1, "kept out once more"
+
+
+def test_a_restore_is_no_maintenance(supervised: Supervised, statuspage: StatuspageStandIn) -> None:
+    supervised.arm("run-1", path_of(resume_writes))
+    supervised.connection.execute("UPDATE run SET procedure = 'restore-and-verify'")
+    supervised.take_effect("stop writes", "run-1")
+    supervised.look()
+    assert (statuspage.under_way(), len(statuspage.unresolved())) == ([], 1)
+    supervised.take_effect("resume writes", "run-1")
+    supervised.look()
+    assert supervised.told("run-1") == ["incident opened", "incident resolved"]
+
+
+def test_a_maintenance_whose_run_died_is_an_incident(supervised: Supervised, statuspage: StatuspageStandIn) -> None:
+    """Until another run has put it back."""
+    supervised.arm("run-1", path_of(resume_writes))
+    supervised.take_effect("stop writes", "run-1")
+    supervised.look()
+    supervised.intend("resume writes", "run-1", by="recover-1")
+    supervised.look()
+    assert (statuspage.under_way(), len(statuspage.unresolved())) == ([], 1)
+    assert "see the incident" in statuspage.incidents[1]["incident_updates"][0]["body"]
+    supervised.take_effect("resume writes", "run-1", by="recover-1")
+    supervised.look()
+    assert statuspage.unresolved() == []
+    told = ["maintenance begun", "incident opened", "maintenance completed", "incident resolved"]
+    assert supervised.told("run-1") == told
 
 
 def test_visitors_stay_told_until_a_human_has_let_them_in(
@@ -200,7 +229,7 @@ def test_visitors_stay_told_until_a_human_has_let_them_in(
     supervised.close_undo("run-1", "failed")
     supervised.end("run-1")
     supervised.look()
-    assert len(statuspage.unresolved()) == 1
+    assert (statuspage.under_way(), len(statuspage.unresolved())) == ([], 1)
     settle(supervised.connection, "run-1", "ada")
     supervised.look()
     assert statuspage.unresolved() == []

@@ -297,7 +297,7 @@ def test_with_writes_stopped_it_is_done_and_visitors_are_told_meanwhile(
     with psycopg.connect(shop.stack.layout.database_url("backstop"), connect_timeout=5) as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(%s)", [HELD])
         runner.begin("migrate-with-backup", ENVIRONMENT, version=VERSION, commit=commit, stop_writes="yes")
-        eventually(statuspage.unresolved, RUN_SECONDS)
+        eventually(statuspage.under_way, RUN_SECONDS)
     result = runner.result()
     assert result["ending"] == "Done", result["message"]
     assert "place" in columns(shop)
@@ -306,8 +306,8 @@ def test_with_writes_stopped_it_is_done_and_visitors_are_told_meanwhile(
     told = ["enter maintenance", "stop writes", "apply migrations", "resume writes", "leave maintenance"]
     assert [effect for effect in effects if effect in told] == told
     eventually(shop.service_answers)
-    eventually(lambda: not statuspage.unresolved(), RUN_SECONDS)
-    assert statuspage.incidents[0]["metadata"] == {"backstop": {"run": result["run"]}}
+    eventually(lambda: not statuspage.under_way(), RUN_SECONDS)
+    assert statuspage.incidents[0]["metadata"] == {"backstop": {"maintenance": result["run"]}}
     records.assert_settled(ENVIRONMENT)
 
 
