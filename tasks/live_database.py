@@ -85,6 +85,11 @@ def read_application_url(environment: Environment, variable: str) -> str:
             "Leave out database.variable: restores exchange names then. Nothing was changed.",
         )
     url = platform.read_variables().get(variable)
+    if url is None and variable in platform.read_sealed():
+        raise Refused(
+            f"{environment.environment}'s platform has {variable} and gives it back to nobody.",
+            "Make it one that can be read: what it was has to be put back if anything fails. Nothing was changed.",
+        )
     if url is None:
         raise Refused(
             f"{environment.environment}'s platform has no variable {variable}.",

@@ -34,6 +34,7 @@ from blocks.sinks.directory import Directory
 from blocks.sinks.env_file import EnvFile
 from blocks.sinks.github_actions import GithubActions
 from blocks.sinks.google_secret_manager import GoogleSecretManager
+from blocks.sinks.platform_sealed import PlatformSealed
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 from blocks.status_page import Statuspage
@@ -61,6 +62,7 @@ INNER = {
     "A pager": PagerDuty,
     "A status page": Statuspage,
     "A sink: platform": PlatformVariables,
+    "A sink: platform-sealed": PlatformSealed,
     "A sink: directory": Directory,
     "A sink: env-file": EnvFile,
     "A sink: vault-kv": VaultKv,

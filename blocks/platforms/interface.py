@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
+from blocks.errors import RefusedByPlatform
 from blocks.part import Part
 
 Split = dict[str, int]
@@ -134,4 +135,15 @@ class Platform(Part):
 
     @abstractmethod
     def set_variables(self, variables: dict[str, str]) -> None:
-        """Replace the variables. Running releases keep theirs until started anew."""
+        """Replace the variables. Running releases keep theirs until started anew.
+
+        Those that nobody can read back are not among them: they stay, and to name one is refused.
+        """
+
+    def read_sealed(self) -> dict[str, str]:
+        """Variables that nobody can read back → what every write of one changes, as when that was."""
+        return {}
+
+    def write_sealed(self, variables: dict[str, str]) -> None:
+        """Set these so that nobody can read them back; every other stays. Refuses one that is read."""
+        raise RefusedByPlatform("This platform keeps no variable that it would not give back.", "Nothing was changed.")

@@ -94,6 +94,7 @@ class _Variable(BaseModel):
     key: str
     type: str
     value: str = ""
+    updatedAt: int = 0
     target: list[str] | str = []
     gitBranch: str | None = None
     customEnvironmentIds: list[str] = []
@@ -272,31 +273,46 @@ class VercelPlatform(Platform):
         return {one.key: self._read_value(one) for one in self._read_own_variables() if one.is_readable}
 
     def set_variables(self, variables: dict[str, str]) -> None:
-        """Sensitive ones that are not named stay. Raises Unreachable where Vercel took some and others not."""
-        if odd := [name for name, value in variables.items() if not _NAME.fullmatch(name) or "\0" in value]:
-            raise RefusedByPlatform(f"A variable cannot be called or hold that: {odd}.", "Nothing was changed.")
+        """Raises Unreachable where Vercel took some and others not."""
+        _require_names(variables)
         known = {one.key: one for one in self._read_own_variables()}
+        if hidden := sorted(name for name in variables if name in known and not known[name].is_readable):
+            raise RefusedByPlatform(
+                f"{', '.join(hidden)} cannot be read back at Vercel: nobody could put back what it was.",
+                "Make it one that can be read, or write it as a sensitive one. Nothing was changed.",
+            )
         values = {name: self._read_value(one) for name, one in known.items() if one.is_readable}
         changed = {name: value for name, value in variables.items() if values.get(name) != value}
         removed = [known[name].id for name in values.keys() - variables.keys()]
         if changed:
-            self._write_variables(
-                [
-                    {
-                        "key": name,
-                        "value": value,
-                        "type": known[name].type if name in known else "encrypted",
-                        "target": ["production"],
-                    }
-                    for name, value in changed.items()
-                ]
-            )
+            kinds = {name: known[name].type if name in known else "encrypted" for name in changed}
+            self._write_variables(changed, kinds)
         for variable in removed:
             self._call("DELETE", f"/v9/projects/{self.project}/env/{_quoted(variable)}")
 
-    def _write_variables(self, wanted: list[dict[str, Any]]) -> None:
-        values = [one["value"] for one in wanted]
-        answer = self._call("POST", f"/v10/projects/{self.project}/env", {"upsert": "true"}, values, json=wanted)
+    def read_sealed(self) -> dict[str, str]:
+        """Sensitive ones."""
+        return {one.key: str(one.updatedAt) for one in self._read_own_variables() if not one.is_readable}
+
+    def write_sealed(self, variables: dict[str, str]) -> None:
+        """Raises Unreachable where Vercel took some and others not."""
+        _require_names(variables)
+        known = {one.key: one for one in self._read_own_variables()}
+        if shown := sorted(name for name in variables if name in known and known[name].type != "sensitive"):
+            raise RefusedByPlatform(
+                f"{', '.join(shown)} is no sensitive variable at Vercel.",
+                "Make it one there, or write it as one that can be read. Nothing was changed.",
+            )
+        self._write_variables(variables, dict.fromkeys(variables, "sensitive"))
+
+    def _write_variables(self, values: dict[str, str], kinds: dict[str, str]) -> None:
+        """`kinds`: variable → Vercel's type of it."""
+        wanted = [
+            {"key": name, "value": value, "type": kinds[name], "target": ["production"]}
+            for name, value in values.items()
+        ]
+        sent = list(values.values())
+        answer = self._call("POST", f"/v10/projects/{self.project}/env", {"upsert": "true"}, sent, json=wanted)
         failed = self._api.parsed(list[dict[str, dict[str, Any]]], answer, "failed")
         if failed:
             codes = {str(one["error"].get("key") or one["error"].get("envVarKey")): one["error"] for one in failed}
@@ -376,6 +392,12 @@ class VercelPlatform(Platform):
             request_id="x-vercel-id",
             read_wait=_read_wait,
         )
+
+
+def _require_names(variables: dict[str, str]) -> None:
+    """Raises RefusedByPlatform."""
+    if odd := [name for name, value in variables.items() if not _NAME.fullmatch(name) or "\0" in value]:
+        raise RefusedByPlatform(f"A variable cannot be called or hold that: {odd}.", "Nothing was changed.")
 
 
 def _split(project: _Project, rolling: RollingRelease | None) -> Split:

@@ -12,11 +12,12 @@ from blocks.sinks.env_file import EnvFile
 from blocks.sinks.github_actions import GithubActions
 from blocks.sinks.google_secret_manager import GoogleSecretManager
 from blocks.sinks.interface import ReadableSink, Values
+from blocks.sinks.platform_sealed import PlatformSealed
 from blocks.sinks.platform_variables import PlatformVariables
 from blocks.sinks.vault_kv import VaultKv
 
 AnySink = Annotated[
-    PlatformVariables | EnvFile | Directory | VaultKv | GithubActions | GoogleSecretManager,
+    PlatformVariables | PlatformSealed | EnvFile | Directory | VaultKv | GithubActions | GoogleSecretManager,
     Field(discriminator="type"),
 ]
 

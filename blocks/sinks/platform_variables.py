@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from blocks.errors import RefusedBySink
 from blocks.platforms.interface import Platform
 from blocks.sinks.interface import ReadableSink, Values
 
@@ -27,6 +28,12 @@ class PlatformVariables(ReadableSink):
 
     def read(self, platform: Platform, variables: Iterable[str]) -> Values:
         held = platform.read_variables()
+        missing = [name for name in variables if name not in held]
+        if missing and (sealed := sorted(set(missing) & platform.read_sealed().keys())):
+            raise RefusedBySink(
+                f"The platform has {', '.join(sealed)} and does not give it back.",
+                "Name the sink platform-sealed for it, beside one that gives the value back. Nothing was changed.",
+            )
         return {name: held[name] for name in variables if name in held}
 
     def write(self, platform: Platform, values: Values) -> None:

@@ -71,6 +71,8 @@ class VercelStandIn:
     violations: list[str] = field(default_factory=list)
     """Of the description, by whoever asked or by this stand-in."""
     url: str = ""
+    held: dict[str, str] = field(default_factory=dict)
+    """Production's variables, also what nobody can read back."""
     splits: list[list[int]] = field(default_factory=list)
     """Percents, the new deployment's last, each time that traffic was given."""
     _deployments: dict[str, _Deployment] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class VercelStandIn:
         """A project as it was made."""
         self._deployments.clear()
         self._variables.clear()
+        self.held.clear()
         self._live, self._alias_request, self._rolling, self.misbehaviour = "", None, None, Misbehaviour()
 
     def forget_deployments(self, spare: str) -> None:
@@ -93,8 +96,17 @@ class VercelStandIn:
 
     def add_variable(self, key: str, value: str, kind: str, *targets: str) -> None:
         self._variables.append(
-            {"id": f"env_{uuid4().hex}", "key": key, "value": value, "type": kind, "target": list(targets)}
+            {
+                "id": f"env_{uuid4().hex}",
+                "key": key,
+                "value": value,
+                "type": kind,
+                "target": list(targets),
+                "updatedAt": time.time_ns() // 1_000_000,
+            }
         )
+        if "production" in targets:
+            self.held[key] = value
 
     def keys(self) -> list[str]:
         """Of all variables, for whatever they are."""
@@ -331,6 +343,7 @@ class VercelStandIn:
     def _remove_variable(self, request: Request, asked: Any) -> Answer:
         found = self._variable(request)
         self._variables.remove(found)
+        self.held.pop(found["key"], None)
         self._hand_on_variables()
         return 200, found
 

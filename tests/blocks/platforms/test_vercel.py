@@ -8,11 +8,15 @@ from typing import Literal
 
 import pytest
 
-from blocks.errors import RefusedByPlatform, Unreachable
+from blocks.errors import RefusedByPlatform, RefusedBySink, Unreachable
 from blocks.platforms.vercel import VercelPlatform
+from blocks.sinks.platform_sealed import PlatformSealed
+from blocks.sinks.platform_variables import PlatformVariables
 from tests.blocks.platforms.contract import PlatformContract, Subject, TrafficContract
 from tests.blocks.platforms.daemon import Daemon
 from tests.blocks.platforms.waiting import eventually
+from tests.blocks.sinks.contract import SinkContract
+from tests.blocks.sinks.contract import Subject as SinkSubject
 from tests.blocks.stores.faults import Fault, FaultProxy, running_proxy
 from tests.standins.description import described
 from tests.standins.vercel import NAME, REPOSITORY, TEAM, TOKEN, VercelStandIn, running_vercel
@@ -233,6 +237,19 @@ class TestVariables:
         platform.set_variables({})
         assert platform.read_variables() == {}
         assert vercel.keys() == ["HIDDEN"]
+        assert platform.read_sealed().keys() == {"HIDDEN"}
+
+    def test_what_cannot_be_read_back_is_no_variable_among_others(
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> None:
+        vercel.add_variable("HIDDEN", "value", "sensitive", "production")
+        vercel.add_variable("SHOWN", "value", "encrypted", "production")
+        for act, name in ((platform.set_variables, "HIDDEN"), (platform.write_sealed, "SHOWN")):
+            with pytest.raises(RefusedByPlatform, match=name):
+                act({"ONE": "1", name: "other"})
+        assert vercel.held == {"HIDDEN": "value", "SHOWN": "value"}
+        with pytest.raises(RefusedBySink, match="has HIDDEN and does not give it back"):
+            PlatformVariables(type="platform").read(platform, ["SHOWN", "HIDDEN"])
 
     def test_one_that_previews_have_too_is_refused(
         self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
@@ -248,6 +265,25 @@ class TestVariables:
         platform.set_variables({"ONE": "1"})
         platform.set_variables({})
         assert vercel.keys() == ["ONE"]
+
+
+class TestSealedVariables(SinkContract):
+    """As a sink: sensitive ones."""
+
+    @pytest.fixture
+    def subject(  # type: ignore[override]
+        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
+    ) -> SinkSubject:
+        return SinkSubject(PlatformSealed(type="platform-sealed"), platform, vercel.held)
+
+    def test_every_write_of_one_moves_its_mark_and_no_others(self, subject: SinkSubject) -> None:
+        sink, platform = PlatformSealed(type="platform-sealed"), subject.platform
+        sink.write(platform, {"NAME": "value", "OTHER": "value"})
+        before = sink.read_marks(platform, ["NAME", "OTHER", "NONE"])
+        sink.write(platform, {"NAME": "value"})
+        after = sink.read_marks(platform, ["NAME", "OTHER"])
+        assert before.keys() == {"NAME", "OTHER"}
+        assert (after["NAME"] != before["NAME"], after["OTHER"] == before["OTHER"]) == (True, True)
 
 
 class TestErrors:
