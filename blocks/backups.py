@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from blocks.part import Part
 from blocks.reference import Secret, is_reference
@@ -22,6 +22,8 @@ Recipient = Annotated[str, AfterValidator(_is_recipient)]
 
 class Assertion(BaseModel):
     """Something that must be true of the data, whatever it is."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=100, description="What must be true, in words.")
     sql: str = Field(description="A query whose one value is true when it is.")

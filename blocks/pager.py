@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import Unreachable
 from blocks.reference import Address, Secret, resolve
@@ -17,6 +17,8 @@ class PagerDuty(BaseModel):
 
     No call of this API only looks. An answer says that an event was accepted, not that somebody was reached.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     type: Literal["pagerduty"] = Field("pagerduty", description="Whose pager it is.")
     routing_key: Secret = Field(description="Reference to the integration key of a service's Events API v2.")

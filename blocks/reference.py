@@ -15,6 +15,7 @@ from pydantic import AfterValidator
 from blocks.errors import MissingReference
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|\$\{")
 _LOGIN = re.compile(r"://\S*@|[?&]\w*(password|secret|token|key)=", re.IGNORECASE)
 
 
@@ -69,6 +70,12 @@ def _must_be_reference(text: str) -> str:
     return text
 
 
+def _must_have_a_scheme(text: str) -> str:
+    if not is_reference(text) and not _SCHEME.match(text):
+        raise ValueError("must begin with what it is reached by, as https://, or be a reference, ${NAME}")
+    return text
+
+
 def _must_hold_no_credentials(text: str) -> str:
     if not is_reference(text) and _LOGIN.search(text):
         raise ValueError("holds a password: put the whole URL into a reference, ${NAME}")
@@ -78,5 +85,5 @@ def _must_hold_no_credentials(text: str) -> str:
 Secret = Annotated[str, AfterValidator(_must_be_reference)]
 """A secret: stored only as a reference."""
 
-Address = Annotated[str, AfterValidator(_must_hold_no_credentials)]
+Address = Annotated[str, AfterValidator(_must_have_a_scheme), AfterValidator(_must_hold_no_credentials)]
 """A URL: literal when it holds no password, otherwise a reference."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import Unreachable
 from blocks.reference import Address, Secret
@@ -26,6 +26,8 @@ class _Incident(BaseModel):
 
 class Statuspage(BaseModel):
     """One page. It takes 60 calls a minute; to begin or end anything there is two of them."""
+
+    model_config = ConfigDict(extra="forbid")
 
     type: Literal["statuspage"] = Field("statuspage", description="Whose status page it is.")
     page: str = Field(pattern=_ID, description="The page's id.")

@@ -147,9 +147,9 @@ def _read_part(part: str, content: Any, parts: dict[str, Block]) -> list[str]:
     try:
         parts[part] = block(**known)
     except ValidationError as error:
-        mistakes += [
-            f"{part}.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)
-        ]
+        for one in error.errors(include_input=False):
+            told = "unknown field" if one["type"] == "extra_forbidden" else one["msg"]
+            mistakes.append(f"{'.'.join(map(str, [part, *one['loc']]))}: {told}")
     return mistakes
 
 

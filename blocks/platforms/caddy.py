@@ -4,7 +4,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.reference import Address
 from blocks.vendor_api import VendorApi
@@ -45,6 +45,8 @@ class CaddyRoute(BaseModel):
 
     Caddy keeps what it was told last and starts with it again (`caddy run --resume`).
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     url: Address = Field("http://127.0.0.1:2019", description="Address of Caddy's administration API.")
     route: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$", description="The `@id` of the service's route.")

@@ -30,6 +30,7 @@ from blocks.platforms.cloud_run_service import (
     pinned,
     without_failed,
 )
+from blocks.platforms.docker_images import REPOSITORY
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from blocks.reference import Address, Secret
 from blocks.vendor_api import VendorApi
@@ -63,15 +64,13 @@ class CloudRunPlatform(Platform):
     project: str = Field(pattern=r"^[a-z][a-z0-9.:-]{4,60}$", description="The project's id.")
     region: str = Field(pattern=r"^[a-z][a-z0-9-]{2,40}$", description="Where the service is, as europe-west1.")
     service: str = Field(pattern=r"^[a-z]([a-z0-9-]{0,47}[a-z0-9])?$", description="The service's name. It exists.")
-    image: str = Field(
-        pattern=r"^[a-z0-9][a-zA-Z0-9._:/-]*$", description="Repository of its images. A version is a tag."
-    )
+    image: str = Field(pattern=REPOSITORY, description="Repository of its images. A version is a tag.")
     credentials: Secret = Field(description="Reference to the key (JSON) of a service account: ${NAME} or file:/PATH.")
     url: Address = Field("https://run.googleapis.com", description="Address of Cloud Run's API.")
     logging_url: Address = Field(
         "https://logging.googleapis.com", description="Address of Cloud Logging's API, which has the logs."
     )
-    timeout: float = Field(30, gt=0, description="Seconds that one call may take, and a change.")
+    timeout: float = Field(30, gt=0, le=3600, description="Seconds that one call may take, and a change.")
 
     @property
     def capabilities(self) -> frozenset[Capability]:

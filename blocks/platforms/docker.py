@@ -9,11 +9,11 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import uuid4
 
 import httpx
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from blocks.errors import RefusedByPlatform
 from blocks.platforms.caddy import CaddyRoute, Routing
@@ -33,7 +33,7 @@ from blocks.platforms.docker_engine import (
     read_restarts,
     tell_to_stop,
 )
-from blocks.platforms.docker_images import Images
+from blocks.platforms.docker_images import REPOSITORY, Images
 from blocks.platforms.interface import Capability, Platform, Release, Split
 from blocks.reference import Address
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLES, _GENERATION = "backstop.variables", "backstop.generation"
 """Labels of a volume that holds nothing: the engine keeps them, and they need no image."""
+Port = Annotated[int, Field(ge=1, le=65535)]
 State = Literal["starting", "running", "stopped", "failed"]
 _ANSWER_SECONDS = 1.0
 _STOP_SHARE = 0.8
@@ -65,27 +66,36 @@ class DockerPlatform(Platform):
     service: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Its containers' label, and what their names begin with."
     )
-    image: str = Field(description="Repository of its images, as registry.example.com/shop. A version is a tag.")
+    image: str = Field(
+        pattern=REPOSITORY, description="Repository of its images, as registry.example.com/shop. A version is a tag."
+    )
     pull: bool = Field(True, description="Whether an image that the engine does not have is pulled.")
     build_from: str = Field(
         "", description="Folder of a git repository that it is built of instead; may be a reference; empty: none."
     )
-    dockerfile: str = Field("Dockerfile", description="Path in that repository.")
+    dockerfile: str = Field("Dockerfile", min_length=1, description="Path in that repository.")
     pull_seconds: float = Field(600, gt=0, description="How long pulling or building may take.")
     command: list[str] = Field(default_factory=list, description="Instead of the image's own.")
     engine: Address = Field("unix:///var/run/docker.sock", description="Address of the engine.")
-    network: str = Field("bridge", description="Its containers' network: `host`, or one that exists.")
+    network: str = Field("bridge", min_length=1, description="Its containers' network: `host`, or one that exists.")
     host: str = Field("127.0.0.1", description="Where the containers' ports are published.")
     port: int = Field(8000, ge=1, le=65535, description="Where the service listens inside. With `host`: `PORT` says.")
-    ports: tuple[int, int] = Field((20000, 20999), description="First and last port to publish at.")
+    ports: tuple[Port, Port] = Field((20000, 20999), description="First and last port to publish at.")
     init: bool = Field(True, description="Whether the engine's own init passes signals on to the service.")
     grace_seconds: int = Field(60, ge=0, description="How long a stopped container may finish its requests.")
     caddy: CaddyRoute = Field(description="The Caddy that users reach the service by.")
-    timeout: float = Field(10, gt=0, description="Seconds that one call may take, but for pulling an image.")
+    timeout: float = Field(10, gt=0, le=3600, description="Seconds that one call may take, but for pulling an image.")
 
     @property
     def capabilities(self) -> frozenset[Capability]:
         return frozenset(Capability)
+
+    @field_validator("ports")
+    @classmethod
+    def _rise(cls, ports: tuple[int, int]) -> tuple[int, int]:
+        if ports[0] > ports[1]:
+            raise ValueError("must be the first one and then the last one, as [20000, 20999]")
+        return ports
 
     def read_releases(self) -> list[Release]:
         with self._engine() as engine:

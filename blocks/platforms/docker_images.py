@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 REVISION = "org.opencontainers.image.revision"
 """The label that says of which commit an image was built (OCI image specification, annotations)."""
+REPOSITORY = r"^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+"""A pattern: without a scheme, a tag or a digest."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 

@@ -162,7 +162,9 @@ class RailwayPlatform(Platform):
     service: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$", description="The service's id.")
     token: Secret = Field(description="Reference to a project token of that environment: ${NAME} or file:/PATH.")
     url: Address = Field("https://backboard.railway.com", description="Address of Railway's API.")
-    timeout: float = Field(120, gt=0, description="Seconds that one call may take, and a rollback until it is healthy.")
+    timeout: float = Field(
+        120, gt=0, le=3600, description="Seconds that one call may take, and a rollback until it is healthy."
+    )
 
     _marks: dict[str, _Mark] = PrivateAttr(default_factory=dict)
     """Deployment → its mark, which never changes."""

@@ -29,7 +29,7 @@ class SandboxPlatform(Platform):
     )
     url: Address = Field(description="Address of the sandbox's control API.")
     token: Secret = Field(description="Reference to its bearer token: ${NAME} or file:/PATH.")
-    timeout: float = Field(5, gt=0, description="Seconds that one call may take.")
+    timeout: float = Field(5, gt=0, le=3600, description="Seconds that one call may take.")
 
     @property
     def capabilities(self) -> frozenset[Capability]:

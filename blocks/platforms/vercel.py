@@ -130,7 +130,7 @@ class VercelPlatform(Platform):
     )
     token: Secret = Field(description="Reference to an access token of the team: ${NAME} or file:/PATH.")
     url: Address = Field("https://api.vercel.com", description="Address of Vercel's API.")
-    timeout: float = Field(30, gt=0, description="Seconds that one call may take, and a promotion.")
+    timeout: float = Field(30, gt=0, le=3600, description="Seconds that one call may take, and a promotion.")
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.part import Part
@@ -43,6 +44,12 @@ class GitRepository(Part):
         default=False,
         description="Whether a rollback opens an issue there, for its cause; the token has to be allowed to.",
     )
+
+    @model_validator(mode="after")
+    def _needs_its_host(self) -> Self:
+        if (self.issues or self.ci_token) and not self.ci_url:
+            raise ValueError("`issues` and `ci_token` need `ci_url`")
+        return self
 
     def read_address(self) -> str:
         """Where it can be cloned from: its remote's address; without a remote the folder itself."""

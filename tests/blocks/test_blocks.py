@@ -90,6 +90,12 @@ def test_no_two_have_the_same_name() -> None:
     assert len({kind.get_block_type_slug() for kind in BLOCKS}) == len(BLOCKS)
 
 
+def test_what_stands_in_a_block_takes_no_field_that_it_does_not_know() -> None:
+    """A misspelt one would be its default, and nobody be told."""
+    inside = {one for kind in find_blocks() for one in find_models(kind) if not issubclass(one, Block)}
+    assert [one.__name__ for one in inside if one.model_config.get("extra") != "forbid"] == []
+
+
 @pytest.mark.parametrize(("name", "field"), FIELDS)
 def test_each_field_says_what_it_is(name: str, field: FieldInfo) -> None:
     assert field.description

@@ -19,6 +19,13 @@ LEAST: dict[str, Any] = {
     "metrics": {"type": "prometheus-endpoint"},
     "source": {"type": "git", "folder": "${REPOSITORY}"},
 }
+VERCEL = {"type": "vercel", "project": "shop", "repository": "example/shop", "token": "${T}"}
+DOCKER = {
+    "type": "docker",
+    "service": "shop",
+    "image": "registry.example.com:5000/team/shop",
+    "caddy": {"route": "shop"},
+}
 
 Write = Callable[..., Path]
 
@@ -81,6 +88,20 @@ def test_the_least_that_is_needed(write: Write) -> None:
         ({"platform": {"url": "${U}", "token": "${T}"}}, "platform.type: None; allowed: sandbox"),
         ({"service": {}}, "service.url: Field required"),
         ({"service": {"url": 5}}, "service.url: Input should be a valid string"),
+        ({"service": {"url": "shop.example"}}, "service.url: Value error, must begin with what it is reached by"),
+        ({"platform": {**VERCEL, "url": ""}}, "platform.url: Value error, must begin with what it is reached by"),
+        ({"platform": {**DOCKER, "engine": "/run/docker.sock"}}, "platform.engine: Value error, must begin with"),
+        ({"platform": {**DOCKER, "caddy": {"route": "a", "rute": "b"}}}, "platform.caddy.rute: unknown field"),
+        ({"platform": {**DOCKER, "image": "shop:v1"}}, "platform.image: String should match pattern"),
+        ({"platform": {**DOCKER, "image": "https://registry/shop"}}, "platform.image: String should match pattern"),
+        ({"platform": {**DOCKER, "ports": [20999, 20000]}}, "platform.ports: Value error, must be the first one"),
+        ({"platform": {**DOCKER, "ports": [0, 20000]}}, "platform.ports.0: Input should be greater than or equal to 1"),
+        ({"notices": {"pager": {"routing_key": "${K}", "roting": 1}}}, "notices.pager.roting: unknown field"),
+        ({"notices": {"status_page": {"page": "a", "key": "${K}", "after": 1}}}, "notices.status_page.after: unknown"),
+        (
+            {"source": {"type": "git", "folder": "${R}", "issues": True}},
+            "source: Value error, `issues` and `ci_token` n",
+        ),
         ({"limits": {"error_rate": "much"}}, "limits.error_rate: Input should be a valid number"),
         ({"limits": {"error_rate": 2}}, "limits.error_rate: Input should be less than or equal to 0.9"),
         ({"limits": {"probes": ["//elsewhere/x"]}}, "limits.probes.0: String should match pattern"),
