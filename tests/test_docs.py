@@ -154,6 +154,19 @@ def test_every_run_that_is_shown_gives_parameters_that_the_procedure_has(page: P
         assert {text.partition("=")[0] for text in run.parameter} <= known.keys(), line
 
 
+def test_the_table_of_runbooks_names_parameters_and_fields_that_exist() -> None:
+    rows = [line for line in (DOCS / "runbooks.md").read_text().splitlines() if line.startswith("| ")]
+    given = [(row, name) for row in rows for name in re.findall(r"-p (\w+)=", row)]
+    fields = [found for row in rows for found in re.findall(r"`(\w+)\.(\w+)", row) if found[0] in PARTS]
+    assert given
+    assert fields
+    flows = {procedure: _flow(deployment["entrypoint"]) for procedure, deployment in DEPLOYMENTS.items()}
+    takes = {procedure: set(flow.parameters.properties) for procedure, flow in flows.items()}
+    of_row = {row: [name for procedure in takes if procedure in row for name in takes[procedure]] for row in rows}
+    assert [name for row, name in given if name not in of_row[row]] == []
+    assert [one for one in fields if not any(one[1] in kind.model_fields for kind in PARTS[one[0]].values())] == []
+
+
 def test_every_make_target_that_is_shown_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = {name for page in PAGES for name in re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z]+)`", page.read_text())}
