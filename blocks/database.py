@@ -6,6 +6,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from blocks.cloud_sql import CloudSql
 from blocks.errors import Unreachable
 from blocks.part import Part
 from blocks.postgres.connection import read_conninfo
@@ -54,6 +55,9 @@ class PostgresDatabase(Part):
     instances: dict[str, Instance] = Field(
         default={}, description="Name → another server, to which a restore may move the application; needs `variable`."
     )
+    cloud_sql: CloudSql | None = Field(
+        default=None, description="The Cloud SQL instance that it is on: a restore may take a point in time of it."
+    )
     timeout: int = Field(default=5, ge=1, le=60, description="Seconds that connecting and asking may take.")
 
     @field_validator("instances")
@@ -65,6 +69,15 @@ class PostgresDatabase(Part):
         if instances and not info.data.get("variable"):
             raise ValueError("need `variable`: the application is moved by changing it")
         return instances
+
+    @field_validator("cloud_sql")
+    @classmethod
+    def _can_be_moved_from(cls, cloud_sql: CloudSql | None, info: ValidationInfo) -> CloudSql | None:
+        if cloud_sql and not info.data.get("variable"):
+            raise ValueError("needs `variable`: the application is moved to a clone by changing it")
+        if cloud_sql and (taken := [one for one in info.data.get("instances", {}) if cloud_sql.is_clone(one)]):
+            raise ValueError(f"its clones are called as the instance {taken[0]} is: give that another name")
+        return cloud_sql
 
     def read_time(self, url: str) -> str:
         """`select now()` with the application's login. Raises Unreachable; the URL is never in the message."""

@@ -44,6 +44,17 @@ class TableContent(BaseModel):
     """Of `COPY table (columns) TO STDOUT`, in the order of the rows in the table."""
 
 
+class HeldContent(BaseModel):
+    """What a database held that was never backed up here: a clone, of which there is no manifest."""
+
+    taken_at: datetime
+    """The moment that it is of."""
+    tables: list[TableContent]
+    """Without their columns."""
+    large_objects: int
+    large_objects_sha256: str
+
+
 class SequenceState(BaseModel):
     """Where a sequence stood before the dump. It goes on while the dump reads, and never back."""
 

@@ -125,14 +125,14 @@ def find_backup(environment: Environment, which: str, at: datetime | None = None
     )
 
 
-def parse_time(at: str) -> datetime | None:
+def parse_time(at: str, parameter: str = "at") -> datetime | None:
     """A time as somebody typed it; without a zone it is UTC, and empty it is none. Raises BadParameter."""
     if not at:
         return None
     try:
         when = datetime.fromisoformat(at)
     except ValueError:
-        raise BadParameter("at", at, "a time as 2026-11-21T02:00:00+00:00") from None
+        raise BadParameter(parameter, at, "a time as 2026-11-21T02:00:00+00:00") from None
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 

@@ -91,8 +91,7 @@ def _live_urls(environment: Environment) -> Iterator[tuple[str, str]]:
         yield "the cache", resolve(environment.cache.url)
     for instance in instances_of(environment):
         logins = logins_of(environment, instance)
-        for url in filter(None, [logins.url, logins.backup_url, logins.restore_url]):
-            yield "the database", resolve(url)
+        yield from (("the database", url) for url in (logins.url, logins.backup_url, logins.restore_url))
 
 
 def _own_urls(environment: Environment) -> Iterator[tuple[str, str]]:

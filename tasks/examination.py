@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from blocks.cache import RedisCache
+from blocks.cloud_sql import CloudSql
 from blocks.database import PostgresDatabase
 from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused
@@ -85,6 +86,8 @@ def _looks(environment: Environment) -> list[_Look]:
         looks.append(_Look("backups' identity", partial(_known, identity)))
     if database := environment.database:
         looks += _roles(database)
+        if cloud_sql := database.cloud_sql:
+            looks.append(_Look("Cloud SQL", partial(_points_in_time, cloud_sql)))
     if cache := environment.cache:
         looks.append(_Look("Redis", partial(_ping, cache)))
     for name, secret in environment.secrets.rotated.items() if environment.secrets else ():
@@ -201,6 +204,18 @@ def _roles(database: PostgresDatabase) -> list[_Look]:
     if restore:
         looks.append(_Look("database, to restore", partial(_role, restore, creates=True)))
     return looks
+
+
+def _points_in_time(cloud_sql: CloudSql) -> str:
+    """To which it can go back. Whether the account may clone, Google says only to those who do."""
+    instance = cloud_sql.read_instance(cloud_sql.instance)
+    users = cloud_sql.count_users(instance.name)
+    clones = ", ".join(one.name for one in cloud_sql.read_clones()) or "none"
+    told = f"{instance.name} is {instance.state}, {instance.databaseVersion} on {instance.settings.tier}; {users} users"
+    if not instance.recovers_to_points:
+        raise Refused(f"{told}; it keeps no points in time.", "Switch point-in-time recovery on for it.")
+    earliest, latest = (f"{at:%Y-%m-%d %H:%M}" for at in cloud_sql.read_window(instance.name))
+    return f"{told}; goes back to {earliest} at the earliest, {latest} at the latest; clones: {clones}"
 
 
 def _role(url: str, creates: bool = False, reads: bool = False) -> str:

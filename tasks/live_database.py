@@ -1,12 +1,15 @@
 """Which database of which server is live, and how it is reached for which purpose."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from blocks.cloud_sql import CloudSql
 from blocks.database import MAIN, Instance, PostgresDatabase
 from blocks.environment import Environment
-from blocks.errors import BadParameter, Refused
+from blocks.errors import BadParameter, Refused, Unreachable
 from blocks.platforms.interface import Capability
-from blocks.postgres.connection import read_conninfo, with_database
+from blocks.postgres.connection import read_conninfo, with_database, with_host
 from blocks.reference import resolve
 
 MAINTENANCE_DATABASE = "postgres"
@@ -18,8 +21,34 @@ class Live(NamedTuple):
     """Where the application finds its database."""
 
     instance: str
-    """`main`, or the name that the environment gives to another server."""
+    """`main`, the name that the environment gives to another server, or that of a clone in Cloud SQL."""
     name: str
+
+
+@dataclass(frozen=True)
+class Logins:
+    """The URLs of a server, each looked up when it is asked for."""
+
+    named: PostgresDatabase | Instance
+    host: str = ""
+    """Of a clone: all else of the URLs is as on the server that it was cloned from."""
+
+    @property
+    def url(self) -> str:
+        return self._at_host(self.named.url)
+
+    @property
+    def backup_url(self) -> str:
+        """The application's where none is named, as for the next one."""
+        return self._at_host(self.named.backup_url or self.named.url)
+
+    @property
+    def restore_url(self) -> str:
+        return self._at_host(self.named.restore_url or self.named.url)
+
+    def _at_host(self, reference: str) -> str:
+        url = resolve(reference)
+        return with_host(url, self.host) if self.host else url
 
 
 def read_live(environment: Environment) -> Live:
@@ -28,7 +57,8 @@ def read_live(environment: Environment) -> Live:
     if database.variable is None:
         return Live(MAIN, read_conninfo(resolve(database.backup_url or database.url)).get("dbname", ""))
     application = application_url(environment)
-    instance = _instance_of(environment, application) if database.instances else MAIN
+    several = database.instances or database.cloud_sql
+    instance = _instance_of(environment, application) if several else MAIN
     return Live(instance, read_conninfo(application).get("dbname", ""))
 
 
@@ -37,19 +67,41 @@ def live_name(environment: Environment) -> str:
     return read_live(environment).name
 
 
-def logins_of(environment: Environment, instance: str) -> PostgresDatabase | Instance:
-    """The URLs of a server. Raises BadParameter for one that the environment does not name."""
+def logins_of(environment: Environment, instance: str) -> Logins:
+    """The URLs of a server. Raises BadParameter for one that the environment does not name, and is no clone of it."""
     database = _database_of(environment)
     if instance == MAIN:
-        return database
+        return Logins(database)
+    if database.cloud_sql and database.cloud_sql.is_clone(instance):
+        host = database.cloud_sql.read_instance(instance).address(database.cloud_sql.ip)
+        if not host:
+            raise Unreachable(f"The clone {instance} has no {database.cloud_sql.ip} IP address yet.")
+        return Logins(database, host)
     if instance not in database.instances:
         raise BadParameter("instance", instance, f"one of {', '.join([MAIN, *sorted(database.instances)])}")
-    return database.instances[instance]
+    return Logins(database.instances[instance])
 
 
-def instances_of(environment: Environment) -> list[str]:
-    """All servers that its database may be on; none where it has no database."""
-    return [MAIN, *environment.database.instances] if environment.database else []
+def cloud_sql_of(environment: Environment) -> CloudSql:
+    """Raises Refused where the environment names none."""
+    cloud_sql = _database_of(environment).cloud_sql
+    if cloud_sql is None:
+        raise Refused(
+            f"{environment.environment} names no Cloud SQL instance, so it goes back to no point in time.",
+            "Name it in database.cloud_sql, or restore a backup. Nothing was changed.",
+        )
+    return cloud_sql
+
+
+def instances_of(environment: Environment) -> Iterator[str]:
+    """All servers that its database may be on; none where it has no database. Google is asked last."""
+    database = environment.database
+    if database is None:
+        return
+    yield MAIN
+    yield from database.instances
+    if cloud_sql := database.cloud_sql:
+        yield from (clone.name for clone in cloud_sql.read_clones() if clone.address(cloud_sql.ip))
 
 
 def application_url(environment: Environment) -> str:
@@ -62,7 +114,7 @@ def backup_url(environment: Environment) -> str:
     """Of the role that reads the live database. Raises Refused where the environment has no database."""
     live = read_live(environment)
     logins = logins_of(environment, live.instance)
-    url = resolve(logins.backup_url or logins.url)
+    url = logins.backup_url
     return with_database(url, live.name) if _database_of(environment).variable else url
 
 
@@ -72,8 +124,7 @@ def restore_url(environment: Environment, instance: str = "") -> str:
     `instance`: that of the live database where it is empty. Whoever uses it names the database. Raises Refused where
     the environment has none.
     """
-    logins = logins_of(environment, instance or read_live(environment).instance)
-    return resolve(logins.restore_url or logins.url)
+    return logins_of(environment, instance or read_live(environment).instance).restore_url
 
 
 def read_application_url(environment: Environment, variable: str) -> str:
@@ -109,7 +160,7 @@ def _database_of(environment: Environment) -> PostgresDatabase:
 
 def _instance_of(environment: Environment, application: str) -> str:
     for instance in instances_of(environment):
-        if _server_of(resolve(logins_of(environment, instance).url)) == _server_of(application):
+        if _server_of(logins_of(environment, instance).url) == _server_of(application):
             return instance
     raise Refused(
         f"{environment.environment}'s application uses a database server that the environment does not name.",

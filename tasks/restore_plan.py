@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from blocks.environment import Environment
 from blocks.errors import BackstopError, Refused, Unmet
-from blocks.manifest import Manifest
+from blocks.manifest import HeldContent, Manifest
 from blocks.postgres.connection import read_conninfo
 from blocks.postgres.databases import Database, read_database
 from blocks.postgres.programs import find_programs_for
@@ -129,26 +129,39 @@ def plan_restore(environment: Environment, which: str, at: str, instance: str = 
     )
 
 
-def read_losses(environment: Environment, manifest: Manifest, database: str, instance: str = "") -> list[Loss] | None:
-    """Every table whose rows differ from those in the backup; None where the database cannot be read."""
-    url = restore_url(environment, instance)
-    sink = ContentSink()
+def read_held(environment: Environment, database: str, instance: str = "") -> HeldContent:
+    """With a digest of every table: all of it is read. Raises BackstopError."""
+    url, sink = restore_url(environment, instance), ContentSink()
+    with open_snapshot(url, current_run().id, database) as snapshot:
+        facts = snapshot.read_facts()
+        programs = find_programs_for(facts.server_version // 10_000)
+        dump_into(sink, Source(url, programs, database), snapshot)
+        tables = sink.tables(programs, snapshot.read_tables())
+    return HeldContent(
+        taken_at=facts.taken_at,
+        tables=[one.model_copy(update={"columns": []}) for one in tables],
+        large_objects=facts.large_objects,
+        large_objects_sha256=sink.large_objects_sha256,
+    )
+
+
+def read_losses(
+    environment: Environment, before: Manifest | HeldContent, database: str, instance: str = ""
+) -> list[Loss] | None:
+    """Every table whose rows differ from those of before; None where the database cannot be read."""
     try:
-        with open_snapshot(url, current_run().id, database) as snapshot:
-            facts = snapshot.read_facts()
-            programs = find_programs_for(facts.server_version // 10_000)
-            dump_into(sink, Source(url, programs, database), snapshot)
-            now = {f"{one.schema_name}.{one.name}": one for one in sink.tables(programs, snapshot.read_tables())}
+        held = read_held(environment, database, instance)
     except BackstopError:
         return None
-    then = {f"{one.schema_name}.{one.name}": one for one in manifest.tables}
+    now = {f"{one.schema_name}.{one.name}": one for one in held.tables}
+    then = {f"{one.schema_name}.{one.name}": one for one in before.tables}
     losses = [
         Loss(table=name, rows_now=table.rows, rows_then=then[name].rows if name in then else 0)
         for name, table in now.items()
         if name not in then or then[name].sha256 != table.sha256
     ]
-    if sink.large_objects_sha256 != manifest.large_objects_sha256:
-        losses.append(Loss(table=LARGE_OBJECTS, rows_now=facts.large_objects, rows_then=manifest.large_objects))
+    if held.large_objects_sha256 != before.large_objects_sha256:
+        losses.append(Loss(table=LARGE_OBJECTS, rows_now=held.large_objects, rows_then=before.large_objects))
     return losses
 
 

@@ -11,7 +11,6 @@ from blocks.environment import Environment
 from blocks.manifest import Manifest
 from blocks.postgres.connection import Connection, NobodyThere, read_conninfo, with_database
 from blocks.postgres.databases import Database
-from blocks.reference import resolve
 from tasks.catalogue import Backup
 from tasks.live_database import Live, application_url, logins_of, read_live, restore_url
 from tasks.prerequisite import Prerequisite
@@ -81,7 +80,7 @@ def check_prerequisites(
     told = f"PostgreSQL {server}; the backup is of {manifest.server_version // 10_000}"
     yield Prerequisite.told("server not older", not_newer, told, told)
     if servers.here:
-        yield from _of_live(servers.here, live)
+        yield from check_live(servers.here, live)
     yield _enough_room(servers, manifest)
     if servers.moves:
         yield from _of_move(servers, live)
@@ -93,9 +92,13 @@ def _of_role(servers: Servers, live: Database, missing_roles: set[str]) -> Itera
     yield Prerequisite.told("role may create databases", creates, user, f"ALTER ROLE {user} CREATEDB")
     yield Prerequisite.told("role owns the database", owns, str(live.owner), f"GRANT {live.owner} TO {user}")
     if servers.moves and servers.here:
-        user, _, owns = _read_rights(servers.here, live)
-        told = f"on {servers.live.instance}: GRANT {live.owner} TO {user}"
-        yield Prerequisite.told("role may close the live database", owns, str(live.owner), told)
+        yield check_may_close(servers.here, servers.live.instance, live)
+
+
+def check_may_close(here: Connection, instance: str, live: Database) -> Prerequisite:
+    user, _, owns = _read_rights(here, live)
+    told = f"on {instance}: GRANT {live.owner} TO {user}"
+    return Prerequisite.told("role may close the live database", owns, str(live.owner), told)
 
 
 def _read_rights(connection: Connection, live: Database) -> tuple[str, bool, bool]:
@@ -121,7 +124,8 @@ def _roles(servers: Servers, manifest: Manifest, missing: set[str]) -> Prerequis
     return Prerequisite.told("roles exist", bool(may_create), f"made as the backup describes them: {names}", told)
 
 
-def _of_live(here: Connection, live: Database) -> Iterator[Prerequisite]:
+def check_live(here: Connection, live: Database) -> Iterator[Prerequisite]:
+    """That it can be closed, and that nobody goes on writing to it then."""
     user, signals = here.execute(
         "SELECT current_user::text, rolsuper OR pg_has_role('pg_signal_backend', 'USAGE') FROM pg_roles"
         " WHERE rolname = current_user"
@@ -160,15 +164,19 @@ def _enough_room(servers: Servers, manifest: Manifest) -> Prerequisite:
     return Prerequisite.told(name, True, told, told)
 
 
+def check_way_back(environment: Environment, live: Live) -> Prerequisite:
+    """It writes the variable as the environment's file has it: that must be what stands there now."""
+    url, now = logins_of(environment, live.instance).url, application_url(environment)
+    is_known = with_database(now, live.name) == with_database(url, live.name)
+    good = f"the variable holds what {live.instance}'s URL says"
+    bad = f"the platform's variable and the URL that the environment has for {live.instance} differ: make them the same"
+    return Prerequisite.told("way back known", is_known, good, bad)
+
+
 def _of_move(servers: Servers, live: Database) -> Iterator[Prerequisite]:
-    """A way back writes the variable as the environment's file has it: it must be what stands there now."""
-    before, after = servers.live.instance, servers.instance
-    url, wanted = (resolve(logins_of(servers.environment, one).url) for one in (before, after))
-    now = application_url(servers.environment)
-    told = f"the platform's variable and the URL that the environment has for {before} differ: make them the same"
-    is_known = with_database(now, servers.live.name) == with_database(url, servers.live.name)
-    yield Prerequisite.told("way back known", is_known, f"the variable holds what {before}'s URL says", told)
-    user, there = (read_conninfo(one).get("user", "") for one in (now, wanted))
+    yield check_way_back(servers.environment, servers.live)
+    now, after = application_url(servers.environment), servers.instance
+    user, there = (read_conninfo(one).get("user", "") for one in (now, logins_of(servers.environment, after).url))
     told = f"{user} here, {there} on {after}, which is not let into the live database: take one that is"
     is_let_in = there in {user, live.owner, *live.may_connect}
     yield Prerequisite.told("application's role is let in", is_let_in, there, told)

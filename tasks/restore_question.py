@@ -1,5 +1,6 @@
 """Restores and their undo, as they are put to approvers."""
 
+from tasks.clone_plan import ClonePlan
 from tasks.question import Effect, Question, fingerprint_of
 from tasks.restore_plan import RestorePlan
 from tasks.restore_switch import SwitchBefore
@@ -26,6 +27,30 @@ def question_of(plan: RestorePlan, accept_loss: str) -> Question:
             Effect(what=f"{switched}; the present one is kept", undo="switched back, unless that would lose writes"),
         ],
         losses=_losses(plan),
+    )
+
+
+def question_of_clone(plan: ClonePlan, accept_loss: str) -> Question:
+    """What its approvers decide on."""
+    live = plan.live.name
+    return Question(
+        title=f"Bring {plan.environment} back to {plan.moment}",
+        fingerprint=plan.fingerprint,
+        facts={
+            "point in time": plan.moment,
+            "cloned": f"{plan.source}, as {plan.clone}",
+            "live database": f"{live} ({plan.live.oid})" if plan.is_live_there else f"{live} is gone",
+            "loss accepted by who asks": accept_loss or "none",
+        },
+        effects=[
+            Effect(what=f"clones {plan.source} as {plan.clone}", undo="none: it stays until somebody deletes it"),
+            Effect(what="stops all writes: the service is down for the switch", undo="writes go on as before"),
+            Effect(
+                what=f"variable {plan.variable} points to {plan.clone}; {plan.source} is kept",
+                undo="switched back, unless that would lose writes",
+            ),
+        ],
+        losses=[f"what was written since {plan.moment}, in: {accept_loss}"] if accept_loss else [],
     )
 
 

@@ -8,7 +8,6 @@ from blocks.errors import BackupIsBad
 from blocks.manifest import Manifest
 from blocks.postgres.connection import read_conninfo
 from blocks.postgres.described_roles import Role, create_roles, drop_roles, read_globals
-from blocks.reference import resolve
 from blocks.sealing import Unsealing
 from tasks.archive import archive_of
 from tasks.effect import effect
@@ -57,5 +56,5 @@ def _mark(run_id: str) -> str:
 
 def _passwords(environment: Environment, instance: str) -> dict[str, str]:
     logins = logins_of(environment, instance)
-    found = [read_conninfo(resolve(url)) for url in (logins.url, logins.backup_url) if url]
+    found = [read_conninfo(url) for url in (logins.url, logins.backup_url)]
     return {login["user"]: login["password"] for login in found if login.keys() >= {"user", "password"}}

@@ -1,5 +1,7 @@
 """The switch from the live database to the restored one, and back: an exchange of names, or one variable."""
 
+from typing import Protocol
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
@@ -7,9 +9,9 @@ from pydantic import BaseModel
 from blocks.database import MAIN
 from blocks.environment import Environment
 from blocks.errors import Refused, SomebodyElseChangedIt
+from blocks.manifest import HeldContent
 from blocks.postgres.connection import NobodyThere, with_database
 from blocks.postgres.databases import Database, read_database, rename_databases, require_database
-from blocks.reference import resolve
 from tasks.deploy_plan import read_traffic_before
 from tasks.effect import effect, read_last_effect
 from tasks.ledger import current_run
@@ -33,6 +35,7 @@ class SwitchBefore(BaseModel):
     new: str
     """What the new one is called before it, and again after a switch back."""
     backup: str
+    """Its id, or the point in time of a clone."""
     may_connect: list[str]
     """Who may connect to the live one; empty text: everybody."""
     opens_to: list[str] | None = None
@@ -43,6 +46,8 @@ class SwitchBefore(BaseModel):
     """The server of the new one."""
     variable: str = ""
     """Platform variable that is changed; empty: the two exchange their names."""
+    content: HeldContent | None = None
+    """What the new one held when it was made, where no backup tells."""
     traffic: TrafficBefore | None = None
     """Where a variable is changed: the releases that were started with the one of before."""
 
@@ -64,10 +69,6 @@ class SwitchBefore(BaseModel):
 def switch_before(
     environment: Environment, plan: RestorePlan, created: Database, opens_to: list[str] | None = None
 ) -> SwitchBefore:
-    traffic = None
-    if plan.variable:
-        main = read_main_release(environment.platform)
-        traffic = read_traffic_before(environment.platform, main.version if main else "")
     return SwitchBefore(
         live=plan.live.name,
         live_oid=plan.live.oid,
@@ -80,11 +81,30 @@ def switch_before(
         live_instance=plan.live_instance,
         instance=plan.instance,
         variable=plan.variable,
-        traffic=traffic,
+        traffic=read_started_before(environment) if plan.variable else None,
     )
 
 
-def require_as_planned(environment: Environment, plan: RestorePlan) -> None:
+def read_started_before(environment: Environment) -> TrafficBefore:
+    """The releases that were started with the variable of before."""
+    main = read_main_release(environment.platform)
+    return read_traffic_before(environment.platform, main.version if main else "")
+
+
+class Planned(Protocol):
+    """What a plan says of the live database that it was made for."""
+
+    environment: str
+    live: Database
+    live_instance: str
+
+    @property
+    def is_live_there(self) -> bool: ...
+    @property
+    def moves(self) -> bool: ...
+
+
+def require_as_planned(environment: Environment, plan: Planned) -> None:
     """Under the lock, before any change. Raises Refused when the live database changed since the plan was made."""
     instance, live = _read_live_as_planned(environment, plan)
     again = "Start this restore again: it makes a new plan. Nothing was changed."
@@ -94,7 +114,7 @@ def require_as_planned(environment: Environment, plan: RestorePlan) -> None:
         raise Refused(f"In {plan.environment} others may connect than when this restore was planned.", again)
 
 
-def require_same_live(environment: Environment, plan: RestorePlan) -> None:
+def require_same_live(environment: Environment, plan: Planned) -> None:
     """Raises SomebodyElseChangedIt when another database has become live while this one was restored."""
     instance, live = _read_live_as_planned(environment, plan)
     oid = live.oid if live else 0
@@ -106,7 +126,7 @@ def require_same_live(environment: Environment, plan: RestorePlan) -> None:
         )
 
 
-def _read_live_as_planned(environment: Environment, plan: RestorePlan) -> tuple[str, Database | None]:
+def _read_live_as_planned(environment: Environment, plan: Planned) -> tuple[str, Database | None]:
     """Its server, and the database; none either where that server has been away since the plan was made."""
     live = read_live(environment)
     try:
@@ -161,7 +181,7 @@ def exchange_names(environment: Environment, before: SwitchBefore) -> None:
     with connect_as_restorer(environment) as connection:
         new = require_database(connection, oid=before.new_oid)
         bearer = read_database(connection, before.live)
-        with effect("switch databases", **before.model_dump()):
+        with effect("switch databases", **before.model_dump(mode="json")):
             renames = [(new.name, before.live)]
             if bearer:
                 end_all_sessions(connection, bearer)
@@ -189,7 +209,7 @@ def exchange_names_back(environment: Environment, before: SwitchBefore) -> None:
             if old is None:
                 raise _unexplained(before, before.instance, restored.oid)
             renames.append((old.name, before.live))
-        with effect("switch databases back", **before.model_dump()):
+        with effect("switch databases back", **before.model_dump(mode="json")):
             end_all_sessions(connection, restored)
             translate(lambda: rename_databases(connection, renames))
 
@@ -212,9 +232,9 @@ def point_application(environment: Environment, before: SwitchBefore, back: bool
     platform, name = environment.platform, before.live if back else before.new
     server = application_url(environment)
     if before.moves:
-        server = resolve(logins_of(environment, before.live_instance if back else before.instance).url)
+        server = logins_of(environment, before.live_instance if back else before.instance).url
     url = with_database(server, name)
-    with effect("switch databases back" if back else "switch databases", **before.model_dump()):
+    with effect("switch databases back" if back else "switch databases", **before.model_dump(mode="json")):
         platform.set_variables({**platform.read_variables(), before.variable: url})
 
 

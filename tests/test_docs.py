@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from blocks.approvals import Rule
 from blocks.backups import Assertion
+from blocks.cloud_sql import CloudSql
 from blocks.database import Instance
 from blocks.drills import Objective
 from blocks.freeze import Freeze
@@ -51,6 +52,7 @@ INNER = {
     "A rule": Rule,
     "An assertion": Assertion,
     "An instance": Instance,
+    "A Cloud SQL instance": CloudSql,
     "A drill's objective": Objective,
     "A secret: postgres-role": PostgresRole,
     "A secret: redis-acl": RedisAcl,

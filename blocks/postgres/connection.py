@@ -65,6 +65,25 @@ def with_database(url: str, name: str) -> str:
     return make_conninfo("", **{**conninfo_to_dict(url), "dbname": name})
 
 
+def with_host(url: str, host: str) -> str:
+    """The same login, database, options and port, at another host. A URL stays one, as the application's library wants.
+
+    Raises Refused for one that leads to a socket, where a host has no port.
+    """
+    conninfo = read_conninfo(url)
+    if not conninfo.get("host") or conninfo["host"].startswith("/"):
+        raise Refused(
+            "A database URL leads to a socket: another server is not reached by changing its host.",
+            "Use the server's address in it. Nothing was changed.",
+        )
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return make_conninfo("", **{**conninfo_to_dict(url), "host": host, "hostaddr": None})
+    login, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=f"{login}{at}{host}{port}"))
+
+
 def with_login(url: str, user: str, password: str) -> str:
     """The same server, database and options, for another login. A URL stays one, as the application's library wants."""
     read_conninfo(url)

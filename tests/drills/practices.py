@@ -13,6 +13,8 @@ from tests.flows.migrations import ENVIRONMENT as MIGRATED
 from tests.flows.migrations import Migrations
 from tests.flows.moving import ENVIRONMENT as MOVING
 from tests.flows.moving import INSTANCE, Moving
+from tests.flows.on_cloud_sql import ENVIRONMENT as ON_CLOUD_SQL
+from tests.flows.on_cloud_sql import OnCloudSql
 from tests.flows.production import GOOD, Production
 from tests.flows.shop_database import ENVIRONMENT as STAGING
 from tests.flows.shop_database import EVERYTHING, NAME, ShopDatabase
@@ -158,6 +160,27 @@ def restore_elsewhere(shop: ShopDatabase, moving: Moving, backup: str) -> Practi
 
     parameters: dict[str, object] = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
     return Practice("restore elsewhere", "restore-and-verify", MOVING, parameters, prepare, look, is_done)
+
+
+def back_to_a_point_in_time(shop: ShopDatabase, on_cloud_sql: OnCloudSql, moment: str) -> Practice:
+    """To a clone, which stays wherever it is killed."""
+
+    def prepare() -> object:
+        on_cloud_sql.mend()
+        shop.write_task("acknowledged")
+        return look()
+
+    def look() -> object:
+        eventually(shop.service_answers)
+        platform = on_cloud_sql.platform
+        return on_cloud_sql.pointed_at, platform.read_traffic(), shop.read().may_connect, shop.rows()
+
+    def is_done() -> bool:
+        eventually(shop.service_answers)
+        return on_cloud_sql.pointed_at in {one.address for one in on_cloud_sql.clones}
+
+    parameters: dict[str, object] = {"point_in_time": moment, "accept_loss": EVERYTHING}
+    return Practice("back to a point in time", "restore-and-verify", ON_CLOUD_SQL, parameters, prepare, look, is_done)
 
 
 def through(platform: FaultProxy, practice: Practice) -> Practice:

@@ -1,9 +1,11 @@
-"""What `backstop doctor` says of a vendor that counts its calls."""
+"""What `backstop doctor` says of a vendor: of its calls that are left, and of how far back it can go."""
 
 import json
 
 import pytest
 
+from blocks.cloud_sql import CloudSql
+from blocks.database import PostgresDatabase
 from blocks.environment import Environment
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
 from blocks.platforms.sandbox import SandboxPlatform
@@ -11,6 +13,10 @@ from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
 from tasks.examination import examine
 from tasks.health import Check
+from tests.blocks.test_cloud_sql import Nothing
+from tests.standins.cloud_sql import INSTANCE, PROJECT, running_cloud_sql
+from tests.standins.discovery import discovered
+from tests.standins.google_token import running_google_tokens
 from tests.tasks.small_service import Handler, SmallService
 
 ANSWERS = {"/releases": {"releases": []}, "/traffic": {"split": {}}, "/disk": {"free_bytes": 2_000_000_000}}
@@ -27,14 +33,19 @@ def look_at_platform(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setenv("TOKEN", "of the test")
     with SmallService({f"GET {path}": answer for path in ANSWERS}) as vendor:
-        environment = Environment(
-            environment="shop",
-            platform=SandboxPlatform(url=vendor.url, token="${TOKEN}"),
-            service=Service(url="http://127.0.0.1:1"),
-            metrics=PrometheusEndpoint(),
-            source=GitRepository(folder="unused"),
-        )
-        return next(check for check in examine(environment) if check.name == "platform")
+        return look_at("platform", vendor.url)
+
+
+def look_at(name: str, platform: str = "http://127.0.0.1:1", database: PostgresDatabase | None = None) -> Check:
+    environment = Environment(
+        environment="shop",
+        platform=SandboxPlatform(url=platform, token="${TOKEN}"),
+        service=Service(url="http://127.0.0.1:1"),
+        metrics=PrometheusEndpoint(),
+        source=GitRepository(folder="unused"),
+        database=database,
+    )
+    return next(check for check in examine(environment) if check.name == name)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +75,28 @@ def test_how_many_calls_are_left_is_said_where_a_vendor_says_it(
     check = look_at_platform(headers, monkeypatch)
     assert (check.passed, check.detail) == (passed, detail)
     assert bool(check.hint) is not passed
+
+
+def test_how_far_back_the_database_can_go_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        running_google_tokens() as tokens,
+        running_cloud_sql(tokens, discovered("google-sqladmin-v1"), Nothing()) as google,
+    ):
+        monkeypatch.setenv("GOOGLE_KEY", tokens.key())
+        monkeypatch.setenv("TOKEN", "postgresql://nobody@127.0.0.1:1/none")
+        cloud_sql = CloudSql(project=PROJECT, instance=INSTANCE, credentials="${GOOGLE_KEY}", url=google.url)
+        database = PostgresDatabase(url="${TOKEN}", variable="DATABASE_URL", cloud_sql=cloud_sql)
+
+        good = look_at("Cloud SQL", database=database)
+        google.points_in_time = False
+        keeps_none = look_at("Cloud SQL", database=database)
+        google.denied = True
+        denied = look_at("Cloud SQL", database=database)
+
+    assert good.passed, good.detail
+    assert good.detail.startswith("shop-db is RUNNABLE, POSTGRES_16 on db-custom-1-3840; 1 users; goes back to ")
+    assert good.detail.endswith("clones: none")
+    assert (keeps_none.passed, keeps_none.hint) == (False, "Switch point-in-time recovery on for it.")
+    assert not denied.passed
+    assert "permissions that docs/environment-file.md names" in denied.hint
+    assert google.operations == []
