@@ -40,6 +40,8 @@ class MigrationPlan(BaseModel):
     stops_writes: bool
     why: str
     """Why it stops writes or does not."""
+    meanwhile: str
+    """What visitors meet while writes are stopped."""
     prerequisites: list[Prerequisite]
 
     @property
@@ -149,6 +151,7 @@ def _plan(environment: Environment, workspace: Workspace, version: str, commit: 
         risks=risks,
         stops_writes=stops,
         why=why,
+        meanwhile=environment.platform.meanwhile,
         prerequisites=lines,
     )
 
@@ -220,6 +223,8 @@ def _page(plan: MigrationPlan, title: str) -> Iterator[str]:
     yield ""
     yield from (f"- **{plain(one.id)}** {plain(one.title)}" for one in plan.pending)
     yield f"- **Writes:** {'stopped' if plan.stops_writes else 'go on'}: {plan.why}."
+    if plan.stops_writes:
+        yield f"- **Meanwhile:** {plain(plan.meanwhile)}."
     if plan.rehearsal:
         yield from _rehearsal_lines(plan.rehearsal)
     yield from _risk_lines(plan.risks)

@@ -66,6 +66,8 @@ class RestorePlan(BaseModel):
     kept_name: str
     losses: list[Loss] | None
     """None where the live database could not be read."""
+    meanwhile: str
+    """What visitors meet while it goes on."""
     prerequisites: list[Prerequisite]
     notes: list[str]
 
@@ -124,6 +126,7 @@ def plan_restore(environment: Environment, which: str, at: str, instance: str = 
         new_name=f"{stem}_from_{now}" if variable else f"{stem}_new_{current_run().id.replace('-', '')[:8]}",
         kept_name=live.name if variable else f"{stem}_until_{now}",
         losses=read_losses(environment, backup.manifest, live.name, servers.live.instance),
+        meanwhile=environment.platform.meanwhile,
         prerequisites=lines,
         notes=notes,
     )
@@ -259,7 +262,7 @@ def _page(plan: RestorePlan) -> Iterator[str]:
     yield f"- **Into:** a new database `{plan.new_name}`{on}, {_switch(plan)} once it is verified."
     if plan.is_live_there:
         yield f"- **Kept:** the present one, as `{plan.kept}`; nobody but the restoring role can enter it."
-    yield "- **While it goes on:** nobody can connect to the database; the service answers with errors."
+    yield f"- **While it goes on:** nobody can connect to the database; {plain(plan.meanwhile)}."
     yield "- **Undo:** names and access as they are now; the new database is dropped."
     yield from (f"- {note}" for note in plan.notes)
     yield ""

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,6 +19,8 @@ from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.google_access import GoogleAccess
 from blocks.platforms.cloud_run_service import (
     COMMIT,
+    DISABLED,
+    MAINTENANCE,
     RUN,
     VARIABLES,
     VERSION,
@@ -28,6 +31,7 @@ from blocks.platforms.cloud_run_service import (
     digest_of,
     is_own,
     pinned,
+    scaling_of,
     without_failed,
 )
 from blocks.platforms.docker_images import REPOSITORY
@@ -70,11 +74,21 @@ class CloudRunPlatform(Platform):
     logging_url: Address = Field(
         "https://logging.googleapis.com", description="Address of Cloud Logging's API, which has the logs."
     )
+    scale_to_zero: bool = Field(
+        False, description="Keep visitors out while writes are stopped: the service has no instance then."
+    )
     timeout: float = Field(30, gt=0, le=3600, description="Seconds that one call may take, and a change.")
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.WEIGHTED_TRAFFIC, Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES})
+        always = {Capability.WEIGHTED_TRAFFIC, Capability.START_WITHOUT_TRAFFIC, Capability.READ_VARIABLES}
+        return frozenset(always | ({Capability.MAINTENANCE} if self.scale_to_zero else set()))
+
+    @property
+    def meanwhile(self) -> str:
+        if self.scale_to_zero:
+            return "the service has no instance, and visitors get Google's error, which does not say when to come back"
+        return super().meanwhile
 
     def read_releases(self) -> list[Release]:
         service = self._read_service()
@@ -144,7 +158,12 @@ class CloudRunPlatform(Platform):
         tags = [one for one in service.pins() if one.tag]
         targets = [pinned(revision, percent) for revision, percent in split.items()]
         targets += without_failed([one.model_copy(update={"percent": 0}) for one in tags], _failed(known))
-        self._wait_for(self._patch(service, {"traffic": [one.asked() for one in targets]}), "the traffic")
+        change = self._patch(service, {"traffic": [one.asked() for one in targets]})
+        try:
+            self._wait_for(change, "the traffic")
+        except RefusedByPlatform:
+            self._give_up(targets)
+            raise
         if self.read_traffic() != split:
             raise Unreachable("Cloud Run has not shifted the traffic yet.", "Look at the service's revisions.")
 
@@ -157,13 +176,26 @@ class CloudRunPlatform(Platform):
         raise RefusedByPlatform("Cloud Run scales a service, not one of its revisions.", "Nothing was changed.")
 
     def read_maintenance(self) -> str:
-        self._read_service()
-        return ""
+        return self._read_service().maintenance.by
 
     def set_maintenance(self, by: str) -> None:
+        """In maintenance it is scaled to no instance. For whom, and the way back, is written in the same call."""
+        service = self._read_service()
+        now = service.maintenance
+        if by == now.by:
+            return
+        if by and not self.scale_to_zero:
+            raise RefusedByPlatform("Cloud Run has no maintenance mode.", "Set scale_to_zero. Nothing was changed.")
+        annotations = {name: text for name, text in service.annotations.items() if name != MAINTENANCE}
         if by:
-            raise RefusedByPlatform("Cloud Run has no maintenance mode.", "Nothing was changed.")
-        self._read_service()
+            annotations[MAINTENANCE] = now.model_copy(update={"by": by}).model_dump_json()
+        wanted = DISABLED if by else now.scaling
+        self._wait_for(self._patch(service, {"scaling": wanted, "annotations": annotations}), "the scaling")
+        if scaling_of(self._read_service().scaling) != scaling_of(wanted):
+            told = f"Cloud Run did not make of the scaling of {self.service} what it was asked for: {wanted}."
+            raise RefusedByPlatform(
+                told, "Set it by hand: gcloud run services update, with --scaling, --min and --max."
+            )
 
     def read_variables(self) -> dict[str, str]:
         """Without those whose values are in Secret Manager."""
@@ -206,7 +238,7 @@ class CloudRunPlatform(Platform):
             version=revision.version,
             commit=revision.commit,
             state=state,
-            url=service.address(revision.id) if state == "running" else None,
+            url=None if state != "running" or service.has_no_instance_of(revision.id) else service.address(revision.id),
             replicas=0 if state == "failed" else 1,
             started_by=revision.own_annotations.get(RUN, ""),
             created_at=revision.createTime,
@@ -233,6 +265,13 @@ class CloudRunPlatform(Platform):
         asked = {"updateMask": ",".join(changes)}
         answer = self._api.call("PATCH", self._path, private, params=asked, json={**changes, "etag": service.etag})
         return self._api.parsed(Operation, answer)
+
+    def _give_up(self, targets: list[Target]) -> None:
+        """What is in force is wanted again: else a change that failed may come as soon as its cause is gone."""
+        service = self._read_service()
+        if not service.reconciling and [one.asked() for one in service.traffic] == [one.asked() for one in targets]:
+            with suppress(RefusedByPlatform):  # somebody else has changed it since
+                self._patch(service, {"traffic": [one.asked() for one in service.in_force]})
 
     def _wait_for(self, operation: Operation, what: str) -> None:
         deadline = time.monotonic() + self.timeout * _WAIT_SHARE

@@ -16,6 +16,10 @@ from blocks.platforms.interface import Split
 
 VERSION, COMMIT, RUN, VARIABLES = "backstop.version", "backstop.commit", "backstop.run", "backstop.variables"
 """Annotations: of a revision, and the last one of the service. A label allows too few characters."""
+MAINTENANCE = "backstop.maintenance"
+"""Annotation of the service while it is in maintenance: a Maintenance as JSON."""
+DISABLED = {"scalingMode": "MANUAL", "manualInstanceCount": 0}
+"""A service's scaling with which no revision that has traffic has an instance."""
 _BUILT_OF = "commit-sha"
 """The label that Google's own deployments from a repository set."""
 _STATES: dict[str, Literal["running", "failed"]] = {"CONDITION_SUCCEEDED": "running", "CONDITION_FAILED": "failed"}
@@ -49,6 +53,13 @@ def pinned(revision: str, percent: int = 0, tag: str = "") -> Target:
     return Target(type="TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", revision=revision, percent=percent, tag=tag)
 
 
+class Maintenance(BaseModel):
+    by: str = ""
+    """For whom; empty where it is in service."""
+    scaling: dict[str, Any]
+    """Of before."""
+
+
 class Operation(BaseModel):
     name: str
     done: bool = False
@@ -61,6 +72,7 @@ class Service(BaseModel):
     annotations: dict[str, str] = {}
     traffic: list[Target] = []
     trafficStatuses: list[Target] = []
+    scaling: dict[str, Any] = {}
     latestReadyRevision: str = ""
     """Its full name."""
     reconciling: bool = False
@@ -80,12 +92,29 @@ class Service(BaseModel):
                 split[revision] = split.get(revision, 0) + one.percent
         return split
 
+    @property
+    def is_disabled(self) -> bool:
+        return scaling_of(self.scaling) == scaling_of(DISABLED)
+
+    @property
+    def maintenance(self) -> Maintenance:
+        if self.is_disabled and MAINTENANCE in self.annotations:
+            return Maintenance.model_validate_json(self.annotations[MAINTENANCE])
+        return Maintenance(scaling=self.scaling)
+
+    @property
+    def in_force(self) -> list[Target]:
+        """Its traffic by names of revisions."""
+        return self._by_name(self.trafficStatuses)
+
     def pins(self) -> list[Target]:
         """Its traffic by names of revisions: in force, or as it is about to be while Cloud Run is still at it.
 
         A list that is empty would give everything to the latest revision.
         """
-        targets = (self.traffic or [Target(percent=100)]) if self.reconciling else self.trafficStatuses
+        return self._by_name(self.traffic or [Target(percent=100)]) if self.reconciling else self.in_force
+
+    def _by_name(self, targets: list[Target]) -> list[Target]:
         return [
             pinned(self.latest if one.follows_latest or not one.revision else one.revision, one.percent, one.tag)
             for one in targets
@@ -94,6 +123,10 @@ class Service(BaseModel):
     def address(self, revision: str) -> str | None:
         """That reaches this revision alone, over a tag."""
         return next((one.uri for one in self.trafficStatuses if one.revision == revision and one.tag and one.uri), None)
+
+    def has_no_instance_of(self, revision: str) -> bool:
+        """In maintenance only what has no traffic is started by a request to its own address."""
+        return self.is_disabled and revision in self.split
 
     def awaits_address(self, revision: str) -> bool:
         """It was given a tag, which leads nowhere yet."""
@@ -156,6 +189,12 @@ class Revision(BaseModel):
 def digest_of(version: str, commit: str, run_id: str) -> str:
     """What the names of a revision and its tag end with: asked for again, it is found by them."""
     return hashlib.sha256(f"{run_id}\n{version}\n{commit}".encode()).hexdigest()[:10]
+
+
+def scaling_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what has its default, however that is written."""
+    defaults = (0, "AUTOMATIC", "SCALING_MODE_UNSPECIFIED")
+    return {name: value for name, value in said.items() if value not in defaults}
 
 
 def is_own(revision: str, annotations: Mapping[str, str]) -> bool:

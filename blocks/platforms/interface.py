@@ -65,6 +65,13 @@ class Platform(Part):
     def capabilities(self) -> frozenset[Capability]:
         """What it can do as it is set up here. Nobody is asked."""
 
+    @property
+    def meanwhile(self) -> str:
+        """What visitors meet while writes are stopped, in words, for a plan."""
+        if Capability.MAINTENANCE in self.capabilities:
+            return "visitors are told to come back (503, Retry-After)"
+        return "visitors meet the service's own errors"
+
     @abstractmethod
     def read_releases(self) -> list[Release]:
         """All releases that the platform still knows, newest first."""
@@ -124,9 +131,10 @@ class Platform(Part):
 
     @abstractmethod
     def set_maintenance(self, by: str) -> None:
-        """Answer visitors with 503 and Retry-After in the service's place, on behalf of `by`; empty: serve them again.
+        """Answer visitors with 503 in the service's place, on behalf of `by`; empty: serve them again.
 
-        Requests under way finish. A release's own address answers on. Repeating it changes nothing.
+        With Retry-After, where the platform lets that be said. Requests under way finish. A release's own address
+        answers on; one that has traffic may have none meanwhile. Repeating it changes nothing.
         """
 
     @abstractmethod

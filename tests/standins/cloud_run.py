@@ -1,8 +1,11 @@
 """A stand-in for Cloud Run's Admin API: it keeps state, and what it deploys really runs, in a sandbox beneath it.
 
 Every request and every answer is held against Google's descriptions. It misbehaves on demand. What no description says
-is assumed, as Knative has it: traffic moves only once all revisions that it names are ready, tagged ones too; and an
-image that is not there makes a revision that fails.
+is assumed, as Knative has it: traffic moves only once all revisions that it names are ready, tagged ones too; what is
+wanted and failed comes with the next change; an image that is not there makes a revision that fails. Also assumed: a
+service that is scaled to no instance answers with 503, a revision becomes ready all the same, and the scaling becomes
+what was asked for. Google says that it answers with an error, and that a revision without traffic is started by a
+request to its own address. https://cloud.google.com/run/docs/configuring/services/manual-scaling
 """
 
 import json
@@ -37,7 +40,7 @@ _TYPE = "TRAFFIC_TARGET_ALLOCATION_TYPE_"
 _TYPES = [f"{_TYPE}{name}" for name in ("UNSPECIFIED", "LATEST", "REVISION")]
 """By their numbers, which Google's own clients send."""
 _READY = {"starting": "CONDITION_RECONCILING", "running": "CONDITION_SUCCEEDED"}
-_CHANGEABLE = {"template", "traffic", "annotations"}
+_CHANGEABLE = {"template", "traffic", "annotations", "scaling"}
 _MAPS = {"annotations", "labels"}
 _DID_NOT_START = (
     "The user-provided container failed to start and listen on the port defined provided by the PORT=8080 environment"
@@ -62,6 +65,8 @@ class Misbehaviour:
     """So many of the next changes are answered with 500, and made."""
     lists_late: bool = False
     """The newest revision is not listed."""
+    keeps_scaling: bool = False
+    """Changes of the scaling are accepted, and come to nothing."""
     changes_meanwhile: bool = False
     """Somebody else changes the service between the next look and what comes after it."""
 
@@ -99,7 +104,7 @@ class CloudRunStandIn:
             self.misbehaviour = Misbehaviour()
             image = "us-docker.pkg.dev/cloudrun/container/hello"
             template = {"containers": [{"image": image, "ports": [{"containerPort": 8080}]}], "timeout": "300s"}
-            self._spec: dict[str, Any] = {"template": template, "traffic": [], "annotations": {}}
+            self.spec: dict[str, Any] = {"template": template, "traffic": [], "annotations": {}, "scaling": {}}
             self._revisions = {FIRST: _Revision(template, None)}
             self._in_force = [{"type": _TYPE + "LATEST", "percent": 100}]
             self._latest = FIRST
@@ -113,7 +118,7 @@ class CloudRunStandIn:
             for name in self._revisions.keys() - {spare, FIRST}:
                 if release := self._revisions.pop(name).release:
                     self.beneath.stop_release(release)
-            self._spec["traffic"] = [one for one in self._spec["traffic"] if one["revision"] == spare]
+            self.spec["traffic"] = [one for one in self.spec["traffic"] if one["revision"] == spare]
             self._in_force = [one for one in self._in_force if one.get("revision") == spare]
 
     def deploy_by_hand(self, tag: str) -> None:
@@ -122,17 +127,17 @@ class CloudRunStandIn:
             template = self.template()
             template.pop("revision", None)
             template["containers"][0]["image"] = f"{IMAGE}:{tag}"
-            self._spec["template"] = template
+            self.spec["template"] = template
             self._add_revision(template)
 
     def add_secret_variable(self, name: str, secret: str) -> None:
         """To the template, as if it had been there from the beginning."""
         reference = {"name": name, "valueSource": {"secretKeyRef": {"secret": secret, "version": "latest"}}}
-        self._spec["template"]["containers"][0].setdefault("env", []).append(reference)
+        self.spec["template"]["containers"][0].setdefault("env", []).append(reference)
 
     def template(self) -> dict[str, Any]:
         """The service's, as it is now."""
-        found: dict[str, Any] = json.loads(json.dumps(self._spec["template"]))
+        found: dict[str, Any] = json.loads(json.dumps(self.spec["template"]))
         return found
 
     def application(self) -> Starlette:
@@ -193,10 +198,12 @@ class CloudRunStandIn:
             raise Refusal(409, "ABORTED", "Conflict for resource 'shop': another version was specified.")
         for target in changes.get("traffic") or []:
             target["type"] = _TYPES[target["type"]] if isinstance(target.get("type"), int) else target.get("type")
-        wanted = {**self._spec, **{name: one for name, one in changes.items() if one is not None}}
-        made = self._add_revision(wanted["template"]) if wanted["template"] != self._spec["template"] else ""
+        if self.misbehaviour.keeps_scaling:
+            changes.pop("scaling", None)
+        wanted = {**self.spec, **{name: one for name, one in changes.items() if one is not None}}
+        made = self._add_revision(wanted["template"]) if wanted["template"] != self.spec["template"] else ""
         self._require_traffic(wanted["traffic"], made)
-        self._spec, self._failure = wanted, ""
+        self.spec, self._failure = wanted, ""
         self._generation += 1
         operation = f"projects/{PROJECT}/locations/{REGION}/operations/{uuid4()}"
         self._operations[operation] = {"name": operation, "done": False}
@@ -257,17 +264,19 @@ class CloudRunStandIn:
             told["done"] = True
 
     def _named(self) -> set[str]:
-        return {str(one["revision"]) for one in self._spec["traffic"] if one.get("revision")}
+        return {str(one["revision"]) for one in self.spec["traffic"] if one.get("revision")}
 
     def _put_in_force(self) -> None:
-        self._in_force = self._spec["traffic"] or [{"type": _TYPE + "LATEST", "percent": 100}]
+        self._in_force = self.spec["traffic"] or [{"type": _TYPE + "LATEST", "percent": 100}]
         split: dict[str | None, int] = {}
         for one in self._in_force:
             name = self._latest if one["type"] == _TYPE + "LATEST" else one["revision"]
             release = self._revisions[name].release
             split[release] = split.get(release, 0) + one.get("percent", 0)
         shares = {release: percent for release, percent in split.items() if release and percent}
-        if sum(shares.values()) == 100:
+        if self.spec["scaling"].get("scalingMode") == "MANUAL" and not self.spec["scaling"]["manualInstanceCount"]:
+            self.beneath.shift_traffic({})
+        elif sum(shares.values()) == 100:
             self.beneath.shift_traffic(shares)
             self.splits.append(dict(shares))
 
@@ -325,7 +334,7 @@ class CloudRunStandIn:
             "ingress": "INGRESS_TRAFFIC_ALL",
             "launchStage": "GA",
             "uri": "https://shop-abc-ew.a.run.app",
-            **self._spec,
+            **self.spec,
             "trafficStatuses": [self._as_status(one) for one in self._in_force],
             "latestReadyRevision": f"{SERVICE}/revisions/{self._latest}",
             "latestCreatedRevision": f"{SERVICE}/revisions/{list(self._revisions)[-1]}",

@@ -1,13 +1,17 @@
 """The Cloud Run platform keeps the contract, and keeps to what Google publishes about its API."""
 
+import json
 import logging
 import socket
 from collections.abc import Iterator
+from typing import ClassVar
 
+import httpx
 import pytest
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.cloud_run import CloudRunPlatform
+from blocks.platforms.interface import Capability
 from tests.blocks.platforms.builds import Build
 from tests.blocks.platforms.contract import PlatformContract, Subject, ask
 from tests.blocks.platforms.daemon import Daemon
@@ -52,6 +56,7 @@ def platform(proxy: FaultProxy, tokens: GoogleTokens, monkeypatch: pytest.Monkey
         credentials=f"${{{VARIABLE}}}",
         url=proxy.endpoint,
         logging_url=proxy.endpoint,
+        scale_to_zero=True,
         timeout=10,
     )
 
@@ -64,7 +69,8 @@ def subject(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
         silent = platform.model_copy(update={"url": nobody, "logging_url": nobody, "timeout": 0.3})
-        yield Subject(platform, subject.address, subject.good, subject.better, subject.broken, silent)
+        builds = (subject.good, subject.better, subject.broken)
+        yield Subject(platform, subject.address, *builds, silent, says_when=False)
     proxy.faults.clear()
     cloud_run.forget()
     assert cloud_run.violations == []
@@ -218,6 +224,7 @@ class TestTraffic:
         with pytest.raises(RefusedByPlatform, match="There is no capacity"):
             platform.shift_traffic({new.id: 100})
         assert platform.read_traffic() == {old.id: 100}
+        platform.set_variables({"GREETING": "of the next"})  # with whatever is changed next, what is wanted comes, too
         subject.start(subject.good)
         assert platform.read_traffic() == {old.id: 100}
         assert subject.visit() == subject.good.version
@@ -229,6 +236,82 @@ class TestTraffic:
         tokens.revoke()
         platform.shift_traffic({release.id: 100})
         assert platform.read_traffic() == {release.id: 100}
+
+
+class TestMaintenance:
+    BEFORE: ClassVar = {"scalingMode": "AUTOMATIC", "minInstanceCount": 1, "maxInstanceCount": 5}
+
+    def test_the_scaling_of_before_comes_back_and_nothing_else_changes(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn, proxy: FaultProxy
+    ) -> None:
+        cloud_run.spec["scaling"] = self.BEFORE
+        platform.set_variables({"GREETING": "of the next"})
+        before = json.dumps(cloud_run.spec)
+        proxy.requests.clear()
+        for by in ("run-1", "run-1", "", ""):
+            platform.set_maintenance(by)
+            assert platform.read_maintenance() == by
+        assert json.dumps(cloud_run.spec) == before
+        assert proxy.asked("PATCH") == 2
+
+    def test_what_is_started_meanwhile_answers_and_gets_the_visitors_afterwards(
+        self, subject: Subject, platform: CloudRunPlatform
+    ) -> None:
+        old = subject.start(subject.good)
+        platform.shift_traffic({old.id: 100})
+        platform.set_maintenance("run-1")
+        assert subject.read(old.id).url is None
+        new = subject.start(subject.better)
+        assert ask(new) == subject.better.version
+        platform.shift_traffic({new.id: 100})
+        assert (subject.read(new.id).url, platform.read_traffic()) == (None, {new.id: 100})
+        with pytest.raises(httpx.HTTPStatusError, match="503"):
+            subject.visit()
+        platform.set_maintenance("")
+        assert subject.visit() == subject.better.version == ask(subject.read(new.id))
+
+    def test_whoever_is_taken_over_from_is_known_and_so_is_the_way_back(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn, proxy: FaultProxy
+    ) -> None:
+        """A run that died before it was answered."""
+        cloud_run.spec["scaling"] = self.BEFORE
+        proxy.faults.append(Fault("lose answer", "PATCH"))
+        with pytest.raises(Unreachable):
+            platform.set_maintenance("run-1")
+        eventually(lambda: platform.read_maintenance() == "run-1")
+        platform.set_maintenance("run-2")
+        assert platform.read_maintenance() == "run-2"
+        platform.set_maintenance("")
+        assert (cloud_run.spec["scaling"], cloud_run.spec["annotations"]) == (self.BEFORE, {})
+
+    def test_one_that_somebody_scaled_up_meanwhile_is_in_service_and_left_alone(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        platform.set_maintenance("run-1")
+        cloud_run.spec["scaling"] = {"scalingMode": "MANUAL", "manualInstanceCount": 3}
+        assert platform.read_maintenance() == ""
+        platform.set_maintenance("")
+        assert cloud_run.spec["scaling"]["manualInstanceCount"] == 3
+
+    def test_a_scaling_that_does_not_come_is_told(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        cloud_run.misbehaviour.keeps_scaling = True
+        with pytest.raises(RefusedByPlatform, match="did not make of the scaling") as raised:
+            platform.set_maintenance("run-1")
+        assert "gcloud run services update" in raised.value.hint
+
+    def test_who_has_not_asked_for_it_has_none(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        plain = platform.model_copy(update={"scale_to_zero": False})
+        assert Capability.MAINTENANCE not in plain.capabilities
+        with pytest.raises(RefusedByPlatform, match="no maintenance mode"):
+            plain.set_maintenance("run-1")
+        assert cloud_run.spec["scaling"] == {}
+        platform.set_maintenance("run-1")
+        plain.set_maintenance("")
+        assert plain.read_maintenance() == "", "whoever is in it gets out of it"
 
 
 class TestVariables:
