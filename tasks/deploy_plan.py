@@ -14,7 +14,7 @@ from blocks.platforms.interface import Capability, Platform
 from tasks.ledger import current_run
 from tasks.markdown import plain
 from tasks.migration_plan import MigrationPlan, migration_effect, publish_migration_plan
-from tasks.prerequisite import Prerequisite, check_prerequisites
+from tasks.prerequisite import Prerequisite, check_prerequisites, check_start
 from tasks.question import Effect, Question
 from tasks.traffic import TrafficBefore, read_main_release, starting_is_shifting
 from tasks.version import check_version
@@ -63,7 +63,7 @@ def plan_deploy(
     source.fetch_tags()
     tagged = source.read_tag(version)
     found = tagged or (source.read_commit(commit) if commit else None)
-    main = read_main_release(platform)
+    main, start = read_main_release(platform), check_start(platform)
     weighted = Capability.WEIGHTED_TRAFFIC in platform.capabilities and rollout.deployer == "platform"
     return DeployPlan(
         environment=environment.environment,
@@ -77,10 +77,11 @@ def plan_deploy(
         step_seconds=rollout.step_seconds,
         window_seconds=rollout.hotfix_window_seconds if hotfix else rollout.window_seconds,
         deployer=rollout.deployer,
-        notes=_notes(platform, weighted),
+        notes=[*_notes(platform, weighted), *([start.detail] if start.met and start.detail else [])],
         migration=migration,
         prerequisites=[
             *check_prerequisites(environment, version, found, main.version if main else None, hotfix),
+            *([] if start.met else [start]),
             *(migration.prerequisites if migration else []),
         ],
     )

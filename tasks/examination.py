@@ -132,7 +132,9 @@ def _releases(platform: Platform) -> str:
 def _able(platform: Platform) -> str:
     """What it cannot is no fault: the plan of a procedure says what that means there."""
     missing = [capability.value for capability in Capability if capability not in platform.capabilities]
-    return f"all but {', '.join(missing)}" if missing else "all that procedures ask for"
+    able = f"all but {', '.join(missing)}" if missing else "all that procedures ask for"
+    start = platform.describe_start()
+    return f"{able}. {start}" if start else able
 
 
 def _variables(platform: Platform) -> str:

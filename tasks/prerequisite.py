@@ -11,6 +11,7 @@ from blocks.errors import BackstopError
 from blocks.freeze import describe_freeze
 from blocks.ledger.connection import Connection
 from blocks.ledger.fence import read_holder
+from blocks.platforms.interface import Platform
 from tasks.catalogue import read_catalogue
 from tasks.ledger import current_run
 from tasks.traffic import check_steps, read_main_release
@@ -56,6 +57,11 @@ def check_prerequisites(
     if hours:
         lines.append(_line("backup recent", lambda: _backup_recent(environment, hours)))
     return lines
+
+
+def check_start(platform: Platform) -> Prerequisite:
+    """Whether a release can be started as something else than the environment's file describes it."""
+    return _line("can be started", platform.describe_start)
 
 
 def _line(name: str, look: Callable[[], str]) -> Prerequisite:

@@ -23,6 +23,7 @@ from blocks.drills import Objective
 from blocks.freeze import Freeze
 from blocks.pager import PagerDuty
 from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.compose import ComposeService
 from blocks.secrets.encryption_key import EncryptionKey
 from blocks.secrets.generated import Generated
 from blocks.secrets.held import Report
@@ -45,6 +46,7 @@ from deployments.environment_file import PARTS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 INNER = {
+    "A compose service": ComposeService,
     "A Caddy route": CaddyRoute,
     "A smoke step": SmokeStep,
     "A signature": Signature,

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from uuid import uuid4
 
 import httpx
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from blocks.errors import RefusedByPlatform
 from blocks.platforms.caddy import CaddyRoute, Routing
+from blocks.platforms.compose import ComposeService
+from blocks.platforms.docker_description import Description, read_description, start
 from blocks.platforms.docker_engine import (
     ADDRESS,
     COMMIT,
@@ -76,6 +78,9 @@ class DockerPlatform(Platform):
     dockerfile: str = Field("Dockerfile", min_length=1, description="Path in that repository.")
     pull_seconds: float = Field(600, gt=0, description="How long pulling or building may take.")
     command: list[str] = Field(default_factory=list, description="Instead of the image's own.")
+    compose: ComposeService | None = Field(
+        None, description="Service of a compose project that says how its containers are made; `network`, too."
+    )
     engine: Address = Field("unix:///var/run/docker.sock", description="Address of the engine.")
     network: str = Field("bridge", min_length=1, description="Its containers' network: `host`, or one that exists.")
     host: str = Field("127.0.0.1", description="Where the containers' ports are published.")
@@ -96,6 +101,12 @@ class DockerPlatform(Platform):
         if ports[0] > ports[1]:
             raise ValueError("must be the first one and then the last one, as [20000, 20999]")
         return ports
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.compose and (self.command or self.network != "bridge"):
+            raise ValueError("with `compose`, neither `command` nor `network` is said here: its service says them")
+        return self
 
     def read_releases(self) -> list[Release]:
         with self._engine() as engine:
@@ -135,6 +146,7 @@ class DockerPlatform(Platform):
         release_id = f"{self.service}-{version}-{digest}"
         with self._engine() as engine:
             self._images.require(engine, version, commit)
+            description = self._describe(engine)
             if not read_containers(engine, service=self.service, release=release_id):
                 labels = {
                     SERVICE: self.service,
@@ -144,11 +156,19 @@ class DockerPlatform(Platform):
                     RUN: run_id,
                     SINCE: datetime.now(UTC).isoformat(),
                 }
-                self._add(engine, labels, 1)
-            for container in read_containers(engine, service=self.service, release=release_id):
-                if not container.was_started:
-                    engine.start(container.id)
+                self._make(engine, labels, 1, description)
+            self._start(engine, release_id, description)
             return self._begun(read_containers(engine, service=self.service, release=release_id))
+
+    def describe_start(self) -> str:
+        if self.compose is None:
+            return ""
+        project, described = self.compose.read(self.timeout)
+        with self._engine() as engine:
+            described.require_parts(engine)
+        made = f"Containers are made as {self.compose.service} of the compose project {project}"
+        left_out = "; ".join(f"{key} ({why})" for key, why in sorted(described.left_out.items()))
+        return f"{made} ({described.fingerprint}). Left out: {left_out}."
 
     def shift_traffic(self, split: Split) -> None:
         routing = self.caddy.read(self.timeout)
@@ -182,7 +202,9 @@ class DockerPlatform(Platform):
             if not known:
                 raise RefusedByPlatform(f"There is no release {release_id}.", "Nothing was changed.")
             active = [one for one in known if not one.has_ended and not one.leaves]
-            self._add(engine, known[0].labels, replicas - len(active))
+            description = self._describe_again(engine, known)
+            self._make(engine, known[0].labels, replicas - len(active), description)
+            self._start(engine, release_id, description)
             surplus = [one for one in known if one.has_ended] + active[replicas:]
             if release_id in traffic:
                 leaving = {one.id for one in surplus}
@@ -270,29 +292,50 @@ class DockerPlatform(Platform):
         leaving = ({*before.shares, *before.leaving} & alive) - shares.keys()
         self.caddy.write(before._replace(shares=shares, leaving=frozenset(leaving)), self.timeout)
 
-    def _add(self, engine: "APIClient", labels: dict[str, str], replicas: int) -> None:
-        """So many containers more, begun, with the variables of now."""
-        variables = self._variables(engine)
+    def _describe(self, engine: "APIClient") -> Description:
+        """How the containers of the next release are made."""
+        if self.compose:
+            _, described = self.compose.read(self.timeout)
+            described.require_parts(engine)
+            return described._replace(host={"Init": self.init, **described.host})
+        config = {"Cmd": self.command} if self.command else {}
+        return Description(config, {"NetworkMode": self.network, "Init": self.init}, [], {}, {})
+
+    def _describe_again(self, engine: "APIClient", known: list[Container]) -> Description:
+        """Made as its release was, whatever says today how the next one is; but with the environment of now."""
+        described = read_description(engine, next((one for one in known if one.was_started), known[0]))
+        if self.compose:
+            return described._replace(environment=self.compose.read(self.timeout)[1].environment)
+        return described
+
+    def _make(self, engine: "APIClient", labels: dict[str, str], replicas: int, description: Description) -> None:
+        """So many containers more, not started, with the variables of now."""
+        variables = {**description.environment, **self._variables(engine)}
         for _ in range(replicas):
             port = self._free_port(engine)
-            on_host = self.network == "host"
-            inside = port if on_host else self.port
-            config = engine.create_host_config(
-                network_mode=self.network,
-                port_bindings=None if on_host else {self.port: (self.host, port)},
-                restart_policy={"Name": "unless-stopped"},
-                init=self.init,
-            )
-            container = engine.create_container(
-                f"{self.image}:{labels[VERSION]}",
-                command=self.command or None,
-                name=f"{labels[RELEASE]}-{port}",
-                labels={**labels, ADDRESS: f"{self.host}:{port}"},
-                environment={**variables, "PORT": str(inside)},
-                ports=None if on_host else [self.port],
-                host_config=config,
-            )
-            engine.start(container["Id"])
+            inside = port if description.is_on_host else self.port
+            bindings = {f"{inside}/tcp": [{"HostIp": self.host, "HostPort": str(port)}]}
+            published = {} if description.is_on_host else bindings
+            environment = {**variables, "PORT": str(inside)}
+            config = {
+                **description.config,
+                "Image": f"{self.image}:{labels[VERSION]}",
+                "Labels": {**labels, ADDRESS: f"{self.host}:{port}"},
+                "Env": [f"{name}={value}" for name, value in environment.items()],
+                "ExposedPorts": {exposed: {} for exposed in published},
+                "HostConfig": {
+                    **description.host,
+                    "PortBindings": published,
+                    "RestartPolicy": {"Name": "unless-stopped"},
+                },
+            }
+            engine.create_container_from_config(config, f"{labels[RELEASE]}-{port}")
+
+    def _start(self, engine: "APIClient", release_id: str, description: Description) -> None:
+        """Those of its containers that were made only."""
+        for container in read_containers(engine, service=self.service, release=release_id):
+            if not container.was_started:
+                start(engine, container, description.networks)
 
     def _free_port(self, engine: "APIClient") -> int:
         first, last = self.ports

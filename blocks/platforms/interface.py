@@ -97,6 +97,13 @@ class Platform(Part):
         `scale_release`.
         """
 
+    def describe_start(self) -> str:
+        """How the next release is started, in a plan's words, where something else than the platform's part says it.
+
+        Raises RefusedByPlatform where it could not be started so.
+        """
+        return ""
+
     @abstractmethod
     def shift_traffic(self, split: Split) -> None:
         """Make `split` the split in force for every request that arrives from now on.

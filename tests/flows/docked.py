@@ -1,4 +1,4 @@
-"""The sample service in containers of a Docker engine, behind a Caddy: one environment of its own."""
+"""The sample service in containers of a Docker engine, as a compose file describes them, behind a Caddy."""
 
 import subprocess
 import sysconfig
@@ -10,7 +10,10 @@ from importlib.metadata import distribution, packages_distributions
 from io import BytesIO
 from pathlib import Path
 
+import yaml
+
 from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.compose import ComposeService
 from blocks.platforms.docker import DockerPlatform
 from deployments.shop.visits import Visit, failures_without_fault, read_visits
 from tests.benchmarks.visiting import visitors
@@ -20,6 +23,7 @@ from tests.blocks.platforms.engine import (
     Content,
     files_of_python,
     import_image,
+    own_ports,
     remove_containers,
     running_caddy,
     running_engine,
@@ -28,6 +32,14 @@ from tests.flows.elsewhere import Elsewhere
 from tests.flows.production import Production
 
 ENVIRONMENT, IMAGE = "shop-docked", "shop"
+COMPOSED = {
+    "image": IMAGE,
+    "network_mode": "host",  # its database and its Redis listen on this machine's loopback
+    "environment": {"PYTHONUNBUFFERED": "1"},
+    "tmpfs": ["/run"],
+    "ports": ["80:8000"],
+}
+"""What a compose file says of it; the ports are left out."""
 LATE = "uvicorn.loops.auto, uvicorn.protocols.http.auto, uvicorn.lifespan.on, alembic.command"
 """What the service imports once it runs."""
 NOT_NEEDED = {"site-packages", "test", "__pycache__", "idlelib", "tkinter", "ensurepip", "lib2to3", "turtledemo"}
@@ -71,19 +83,22 @@ def docked_shop(production: Production, versions: list[str], folder: Path) -> It
         for version in versions:
             _import_shop(engine, production, version, folder)
         caddy = CaddyRoute(url=admin, route=ROUTE)
+        described = folder / "compose.yaml"
+        described.write_text(yaml.safe_dump({"name": "shop", "services": {"web": COMPOSED}}))
         platform = DockerPlatform(
             service="shop",
             image=IMAGE,
             pull=False,
             engine=engine,
-            network="host",
+            compose=ComposeService(files=[str(described)], service="web"),
+            ports=own_ports(),
             grace_seconds=10,
             caddy=caddy,
             timeout=60,  # without layers a container is a copy of its whole image
         )
         docked = Docked(production, platform, folder, site)
         try:
-            platform.set_variables({**production.platform.read_variables(), "PYTHONUNBUFFERED": "1"})
+            platform.set_variables(production.platform.read_variables())
             docked.run_alone(versions[0])
             password = production.stack.layout.credentials.production.demo_password
             with visitors(site, docked.visits, VISITS_A_SECOND, password):

@@ -1,4 +1,4 @@
-"""What `backstop doctor` says of a vendor: of its calls that are left, and of how far back it can go."""
+"""What `backstop doctor` says of a vendor, of its calls and how far back it can go, and of how releases are started."""
 
 import json
 
@@ -8,6 +8,10 @@ from blocks.cloud_sql import CloudSql
 from blocks.database import PostgresDatabase
 from blocks.environment import Environment
 from blocks.metrics.prometheus_endpoint import PrometheusEndpoint
+from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.compose import ComposeService
+from blocks.platforms.docker import DockerPlatform
+from blocks.platforms.interface import Platform
 from blocks.platforms.sandbox import SandboxPlatform
 from blocks.service import Service
 from blocks.sources.git_repository import GitRepository
@@ -33,19 +37,34 @@ def look_at_platform(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setenv("TOKEN", "of the test")
     with SmallService({f"GET {path}": answer for path in ANSWERS}) as vendor:
-        return look_at("platform", vendor.url)
+        return look_at("platform", SandboxPlatform(url=vendor.url, token="${TOKEN}"))
 
 
-def look_at(name: str, platform: str = "http://127.0.0.1:1", database: PostgresDatabase | None = None) -> Check:
+def look_at(name: str, platform: Platform | None = None, database: PostgresDatabase | None = None) -> Check:
     environment = Environment(
         environment="shop",
-        platform=SandboxPlatform(url=platform, token="${TOKEN}"),
+        platform=platform or SandboxPlatform(url="http://127.0.0.1:1", token="${TOKEN}"),
         service=Service(url="http://127.0.0.1:1"),
         metrics=PrometheusEndpoint(),
         source=GitRepository(folder="unused"),
         database=database,
     )
     return next(check for check in examine(environment) if check.name == name)
+
+
+def test_a_compose_file_that_no_release_could_be_started_by_is_said() -> None:
+    platform = DockerPlatform(
+        service="shop",
+        image="shop",
+        engine="tcp://127.0.0.1:1",
+        caddy=CaddyRoute(route="shop"),
+        compose=ComposeService(files=["/nowhere/compose.yaml"], service="web"),
+    )
+    check = look_at("platform can", platform)
+    assert (check.passed, check.detail) == (
+        False,
+        "There is no compose file /nowhere/compose.yaml where the worker runs.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The sandbox daemons that the tests deploy to."""
+"""The sandbox daemons, engine and Caddy that the tests deploy to."""
 
 import socket
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from deployments.sandbox.config import TOKEN_VARIABLE
 from tests.blocks.platforms.builds import Build, make_builds
 from tests.blocks.platforms.contract import Subject
 from tests.blocks.platforms.daemon import TOKEN, Daemon
+from tests.blocks.platforms.engine import import_stubs, require_engine, running_caddy, running_engine
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,22 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, repository: Path, builds: l
     daemon = Daemon(tmp_path_factory.mktemp("sandbox") / "folder", repository)
     yield daemon
     daemon.end()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, builds: list[Build]) -> Iterator[str]:
+    require_engine()
+    folder = tmp_path_factory.mktemp("engine")
+    with running_engine(folder) as address:
+        import_stubs(address, builds, folder)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    require_engine()
+    with running_caddy(tmp_path_factory.mktemp("caddy")) as addresses:
+        yield addresses
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -78,10 +79,16 @@ def admit_to_caddy(admin: str, proxy: str) -> None:
     eventually(lambda: _is_up(f"{proxy}/config/"))
 
 
-def remove_containers(address: str, spare: str = "") -> None:
-    """But for those of the release that is to be spared."""
+def own_ports() -> tuple[int, int]:
+    """For containers on the host's network: other engines of this machine give out ports at the same time."""
+    first = random.randrange(61000, 65500, 50)  # above those that the kernel and the stacks choose from
+    return first, first + 49
+
+
+def remove_containers(address: str, spare: str = "", label: str = "") -> None:
+    """With that label, but for those of the release that is to be spared."""
     with _engine(address) as engine:
-        for container in engine.containers(all=True):
+        for container in engine.containers(all=True, filters={"label": label} if label else None):
             if container["Labels"].get(RELEASE) != spare:
                 engine.remove_container(container["Id"], force=True)
 
@@ -115,7 +122,7 @@ def import_image(address: str, name: str, commit: str, content: Content) -> None
 
 def import_stubs(address: str, builds: list[Build], folder: Path) -> None:
     """An image of the stub for each build, which holds what the stub needs and no more."""
-    files = files_of_python("encodings.idna, http.server, json, os, sys, threading")
+    files = files_of_python("encodings.idna, http.server, json, os, sys, threading, urllib.request")
     for build in builds:
         version = folder / "VERSION"
         version.write_text(build.version)

@@ -1,12 +1,14 @@
 """The web service that the contract deploys: the standard library only.
 
 / its version · /health · /hold answers after /let-go was called · /held how many came there
-/variable/NAME · /replica its own mark · /headers what arrived, and at which target · /die · POST /echo
+/variable/NAME · /neighbour/NAME what answers there · /replica its own mark · /die · POST /echo
+/headers what arrived, and at which target
 """
 
 import json
 import os
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -31,6 +33,9 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer("")
             case ["held"]:
                 self._answer(str(len(held)))
+            case ["neighbour", name]:
+                with urllib.request.urlopen(f"http://{name}:{os.environ['PORT']}/", timeout=5) as answer:
+                    self._answer(answer.read().decode())
             case ["replica"]:
                 self._answer(REPLICA)
             case ["variable", name]:
@@ -87,4 +92,4 @@ if __name__ == "__main__":
     if "broken" in VERSION:
         raise SystemExit("the settings are incomplete")
     print("listening on", os.environ["PORT"])
-    Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+    Server((os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()

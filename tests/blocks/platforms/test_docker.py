@@ -20,33 +20,14 @@ from tests.blocks.platforms.contract import PlatformContract, Subject, ask
 from tests.blocks.platforms.engine import (
     REPOSITORY,
     ROUTE,
-    import_stubs,
+    own_ports,
     remove_containers,
-    require_engine,
-    running_caddy,
-    running_engine,
 )
 from tests.blocks.platforms.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
 KEPT_IN_LINE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, builds: list[Build]) -> Iterator[str]:
-    require_engine()
-    folder = tmp_path_factory.mktemp("engine")
-    with running_engine(folder) as address:
-        import_stubs(address, builds, folder)
-        yield address
-
-
-@pytest.fixture(scope="module")
-def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    require_engine()
-    with running_caddy(tmp_path_factory.mktemp("caddy")) as addresses:
-        yield addresses
 
 
 @pytest.fixture
@@ -58,6 +39,7 @@ def subject(engine: str, caddy: tuple[str, str], builds: list[Build]) -> Iterato
         pull=False,
         engine=engine,
         network="host",
+        ports=own_ports(),
         grace_seconds=5,
         caddy=CaddyRoute(url=admin, route=ROUTE),
     )
