@@ -166,10 +166,7 @@ def test_a_run_that_dies_while_google_clones_is_put_back(
     ("parameters", "told"),
     [
         ({"backup": "20261121T020000Z-01234567"}, "Parameter 'backup'"),
-        ({"instance": "main"}, "Parameter 'instance'"),
-        ({"at": "2026-11-21T02:00Z"}, "Parameter 'at'"),
         ({"point_in_time": "yesterday"}, "a time as 2026-"),
-        ({"point_in_time": (datetime.now(UTC) - timedelta(days=30)).isoformat()}, f"which is what {INSTANCE} has"),
         ({"point_in_time": (datetime.now(UTC) + timedelta(days=1)).isoformat()}, f"which is what {INSTANCE} has"),
     ],
 )
