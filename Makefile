@@ -7,6 +7,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 PACKAGES := blocks tasks flows deployments
+TYPED_TESTS := tests.blocks tests.flows tests.standins
 
 .PHONY: help env lock up down demo test drills check bench clean
 
@@ -62,7 +63,7 @@ drills: env ## the tests that take long: procedures killed at each of their step
 check: env ## style, types, and the direction of imports
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy $(addprefix -p ,$(PACKAGES))
+	$(VENV)/bin/mypy $(addprefix -p ,$(PACKAGES) $(TYPED_TESTS))
 	cd deployments/shop/service && $(CURDIR)/$(VENV)/bin/mypy shop migrations
 	$(VENV)/bin/lint-imports
 

@@ -140,6 +140,7 @@ def test_a_saved_platform_is_read_again_as_what_it_was(platform: Platform) -> No
     """Prefect saves a block that is a part of another one without the name of its type."""
     saved = platform.model_dump(mode="json")
     del saved["block_type_slug"]
-    read = TypeAdapter(Environment.model_fields["platform"].annotation).validate_python(saved)
+    annotation: Any = Environment.model_fields["platform"].annotation
+    read = TypeAdapter[Any](annotation).validate_python(saved)
     assert type(read) is type(platform)
     assert read == platform

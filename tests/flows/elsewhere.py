@@ -60,10 +60,10 @@ class Elsewhere(ABC):
 
     def apply(self, platform: Platform, name: str = "", **parts: Any) -> None:
         """Production's environment, with shorter windows, its platform reached like that, and with these parts."""
-        fields = platform.model_dump(mode="json", include=set(type(platform).model_fields) - {"vendor"})
+        fields = platform.model_dump(mode="json", include=set(type(platform).model_fields))
         content = {**yaml.safe_load(PRODUCTION.read_text()), "environment": name or self.environment}
         del content["approvals"]
-        content["platform"] = {"type": platform.vendor, **fields}
+        content["platform"] = {"type": fields.pop("vendor"), **fields}
         content["service"]["url"] = self.url
         content["rollout"] |= QUICK["rollout"]
         content |= parts

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -87,7 +87,7 @@ class Mounted:
             return front.get("/health/detailed").json()["secrets"]
 
     def _users_on(self) -> set[str]:
-        return {name for name in CACHE_USERS if self.cache.acl_getuser(name)["enabled"]}
+        return {name for name in CACHE_USERS if cast(dict[str, Any], self.cache.acl_getuser(name))["enabled"]}
 
     def _users_there(self) -> set[str]:
         return {client["user"] for client in self.cache.client_list()} & set(CACHE_USERS)

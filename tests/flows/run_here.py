@@ -20,7 +20,7 @@ for described in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployment
 def main() -> None:
     for line in sys.stdin:
         name, parameters = json.loads(line)
-        state = PROCEDURES[name](**parameters, return_state=True)
+        state: Any = PROCEDURES[name](**parameters, return_state=True)
         ended = {"run": str(state.state_details.flow_run_id), "ending": state.name, "message": state.message}
         print(json.dumps(ended), flush=True)
 

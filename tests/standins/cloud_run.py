@@ -91,7 +91,7 @@ class CloudRunStandIn:
     violations: list[str] = field(default_factory=list)
     """Of the descriptions, by whoever asked or by this stand-in."""
     url: str = ""
-    splits: list[dict[str | None, int]] = field(default_factory=list)
+    splits: list[dict[str, int]] = field(default_factory=list)
     """Beneath, one after the other."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -267,9 +267,10 @@ class CloudRunStandIn:
         return {str(one["revision"]) for one in self.spec["traffic"] if one.get("revision")}
 
     def _put_in_force(self) -> None:
-        self._in_force = self.spec["traffic"] or [{"type": _TYPE + "LATEST", "percent": 100}]
+        targets: list[dict[str, Any]] = self.spec["traffic"] or [{"type": _TYPE + "LATEST", "percent": 100}]
+        self._in_force = targets
         split: dict[str | None, int] = {}
-        for one in self._in_force:
+        for one in targets:
             name = self._latest if one["type"] == _TYPE + "LATEST" else one["revision"]
             release = self._revisions[name].release
             split[release] = split.get(release, 0) + one.get("percent", 0)

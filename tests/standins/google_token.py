@@ -111,7 +111,7 @@ def _wrong_with(content: str) -> str:
 
 
 def _is_in_time(claims: dict[str, Any]) -> bool:
-    return claims["iat"] <= time.time() + 60 and time.time() < claims["exp"] <= claims["iat"] + _LONGEST_SECONDS
+    return bool(claims["iat"] <= time.time() + 60 and time.time() < claims["exp"] <= claims["iat"] + _LONGEST_SECONDS)
 
 
 def _decoded(part: str) -> bytes:

@@ -231,5 +231,5 @@ def pinned(revision: str, percent: int = 0, tag: str = "") -> TrafficTarget:
 def change(client: ServicesClient, service: Service, *paths: str) -> Service:
     """Once it is made."""
     asked = UpdateServiceRequest(service=service, update_mask={"paths": paths})
-    made: Service = client.update_service(asked).result(timeout=20)  # type: ignore[no-untyped-call]
+    made: Service = client.update_service(asked).result(timeout=20)
     return made

@@ -271,9 +271,7 @@ class TestSealedVariables(SinkContract):
     """As a sink: sensitive ones."""
 
     @pytest.fixture
-    def subject(  # type: ignore[override]
-        self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
-    ) -> SinkSubject:
+    def subject(self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn) -> SinkSubject:
         return SinkSubject(PlatformSealed(type="platform-sealed"), platform, vercel.held)
 
     def test_every_write_of_one_moves_its_mark_and_no_others(self, subject: SinkSubject) -> None:

@@ -38,7 +38,7 @@ def secret(postgres: Postgres, database: str, tmp_path: Path) -> PostgresRole:
         variable="DATABASE_URL",
         roles=["app_a", "app_b"],
         rotate_url=f"file:{tmp_path}/rotate_url",
-        sinks=PLATFORM,  # type: ignore[arg-type]
+        sinks=PLATFORM,
     )
 
 
@@ -172,4 +172,4 @@ def test_the_servers_log_holds_no_password_even_where_it_logs_every_statement(
 @pytest.mark.parametrize("roles", [["app_a"], ["app_a", "app_a"], ["app_a", ""], ["a", "b", "c"]])
 def test_two_different_roles_are_wanted(roles: list[str]) -> None:
     with pytest.raises(ValidationError):
-        PostgresRole(type="postgres-role", variable="X", roles=roles, rotate_url="${X}", sinks=PLATFORM)  # type: ignore[arg-type]
+        PostgresRole(type="postgres-role", variable="X", roles=roles, rotate_url="${X}", sinks=PLATFORM)

@@ -50,7 +50,7 @@ def secret(server: Redis, folder: Path) -> RedisAcl:
         variable="REDIS_URL",
         users=["app_a", "app_b"],
         rotate_url=f"file:{folder}/rotate_url",
-        sinks=PLATFORM,  # type: ignore[arg-type]
+        sinks=PLATFORM,
     )
 
 
@@ -176,4 +176,4 @@ def test_what_the_server_is_sent_opens_nothing(server: Redis, secret: RedisAcl, 
 @pytest.mark.parametrize("users", [["a"], ["a", "a"], ["a", ""], ["default", "b"], ["a", "b", "c"]])
 def test_two_different_users_are_wanted(users: list[str]) -> None:
     with pytest.raises(ValidationError):
-        RedisAcl(type="redis-acl", variable="X", users=users, rotate_url="${X}", sinks=PLATFORM)  # type: ignore[arg-type]
+        RedisAcl(type="redis-acl", variable="X", users=users, rotate_url="${X}", sinks=PLATFORM)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,7 +23,7 @@ USER = {
     "id": 1,
     "site_admin": False,
 }
-OPENED = {
+OPENED: dict[str, Any] = {
     **dict.fromkeys(("url", "repository_url", "labels_url", "comments_url", "events_url"), "https://api.github.com/x"),
     "html_url": ADDRESS,
     "id": 1,
@@ -56,7 +57,7 @@ def repository(github: SmallService) -> GitRepository:
 
 def put_off(code: int, **headers: str) -> Respond:
     """The first time."""
-    put = []
+    put: list[bool] = []
 
     def respond(handler: Handler) -> None:
         if put:
