@@ -77,7 +77,7 @@ def _on_the_way(platform: Platform, made: list[Split], before: TrafficBefore) ->
 def check_steps(environment: Environment) -> str:
     """How the platform takes the rollout's steps, in words. Raises RefusedByPlatform where it cannot follow them."""
     platform, steps = environment.platform, environment.rollout.steps
-    stages, serving = platform.read_stages(), platform.read_traffic()
+    stages = platform.read_stages()
     if not stages:
         return "the platform has no stages of its own"
     if stages != steps:
@@ -85,7 +85,7 @@ def check_steps(environment: Environment) -> str:
             f"The project's stages are {stages}, and rollout.steps is {steps}.",
             "Make them the same, in the project's settings or in the environment file. Nothing was changed.",
         )
-    if len(serving) > 1:
+    if len(serving := platform.read_traffic()) > 1:
         raise RefusedByPlatform(
             f"A release is on its way through the stages already: {serving}.",
             "Complete it or give it up at the platform first. Nothing was changed.",

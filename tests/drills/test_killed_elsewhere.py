@@ -24,6 +24,7 @@ from tests.drills.vercel_log import VercelLog
 from tests.flows import docked, hosted, railed
 from tests.flows.docked import docked_shop
 from tests.flows.elsewhere import Elsewhere
+from tests.flows.environments import QUICK
 from tests.flows.hosted import hosted_shop
 from tests.flows.on_cloud_run import shop_on_cloud_run
 from tests.flows.production import GOOD, Production
@@ -71,9 +72,29 @@ def on_vercel(
     ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("hosted")
     with hosted_shop(shared_production, GOOD, folder) as shop, running_proxy(shop.vercel.url) as proxy:
         shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
-        log = VercelLog(ledger, hosted.ENVIRONMENT, proxy)
+        log = VercelLog(ledger, hosted.ENVIRONMENT, proxy, shop.vercel)
         traffic = shop.platform.read_traffic
         yield Watched("on Vercel", hosted.ENVIRONMENT, shop, log, lambda: log.begin(traffic()), {"platform": proxy})
+    shared_production.reset()
+
+
+@pytest.fixture(scope="module")
+def on_vercel_in_stages(
+    shared_stack: RunningStack, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    shared_production.reset()
+    ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("hosted-in-stages")
+    stages, name = [25, 50, 100], f"{hosted.ENVIRONMENT}-in-stages"
+    with (
+        hosted_shop(shared_production, GOOD, folder) as all_at_once,
+        all_at_once.in_stages(stages) as shop,
+        running_proxy(shop.vercel.url) as proxy,
+    ):
+        platform, rollout = shop.platform.model_copy(update={"url": proxy.endpoint}), {"steps": stages}
+        shop.apply(platform, name, **{**QUICK, "rollout": {**QUICK["rollout"], **rollout}})
+        log = VercelLog(ledger, name, proxy, shop.vercel)
+        traffic = shop.platform.read_traffic
+        yield Watched("on Vercel in stages", name, shop, log, lambda: log.begin(traffic()), {"platform": proxy})
     shared_production.reset()
 
 
@@ -110,7 +131,7 @@ def on_cloud_run(
     shared_production.reset()
 
 
-@pytest.fixture(params=["on_docker", "on_vercel", "on_railway", "on_cloud_run"])
+@pytest.fixture(params=["on_docker", "on_vercel", "on_vercel_in_stages", "on_railway", "on_cloud_run"])
 def watched(request: pytest.FixtureRequest) -> Watched:
     found: Watched = request.getfixturevalue(request.param)
     return found

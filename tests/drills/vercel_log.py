@@ -1,16 +1,25 @@
 """What was changed at Vercel, of which a stand-in takes the part."""
 
-import re
-
-from tests.blocks.stores.faults import Request
+from tests.blocks.stores.faults import FaultProxy, Request
 from tests.drills.change_log import ChangeLog
-
-_TRAFFIC = re.compile(r"/(promote|rollback)/(\w+)\?")
+from tests.standins.vercel import VercelStandIn
 
 
 class VercelLog(ChangeLog):
+    """The traffic moves once a call was answered, and some say only that it goes on: the stand-in says where to."""
+
     repeatable = ("POST /v10/", "POST /v1/")
 
-    def read_split(self, request: Request) -> dict[str, int] | None:
-        found = _TRAFFIC.search(request.path)
-        return {found[2]: 100} if found else None
+    def __init__(self, ledger: str, environment: str, proxy: FaultProxy, vercel: VercelStandIn) -> None:
+        super().__init__(ledger, environment, proxy)
+        self._vercel = vercel
+
+    def begin(self, split: dict[str, int]) -> None:
+        super().begin(split)
+        self._vercel.splits.clear()
+
+    def read_split(self, request: Request) -> None:
+        return None
+
+    def read_later_splits(self) -> list[dict[str, int]]:
+        return list(self._vercel.splits)

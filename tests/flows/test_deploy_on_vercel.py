@@ -61,25 +61,25 @@ def test_with_rolling_releases_it_goes_through_the_projects_stages(
     stack: RunningStack, shared_production: Production, hosted: Hosted, records: Records, interface: Interface
 ) -> None:
     stages = [25, 50, 100]
-    began, given = time.time(), hosted.vercel.splits
+    began = time.time()
     quick = {**QUICK, "rollout": {**QUICK["rollout"], "steps": stages}}
     keen = {**KEEN, "rollout": {**KEEN["rollout"], "steps": stages, "step_seconds": 30}}
     with hosted.in_stages(stages) as shop:
         shop.apply(shop.platform, IN_STAGES, **quick)
-        given.clear()
+        hosted.vercel.splits.clear()
         done = stack.run_procedure("deploy", IN_STAGES, version=GOOD)
 
         assert done["ending"] == "Done", done["message"]
-        assert given == [[75, 25], [50, 50], [100]]
+        assert [list(one.values()) for one in hosted.vercel.splits] == [[75, 25], [50, 50], [100]]
         assert shared_production.answering_version() == GOOD
 
         shop.apply(shop.platform, IN_STAGES, **keen)
-        given.clear()
+        hosted.vercel.splits.clear()
         bad = stack.run_procedure("deploy", IN_STAGES, version=BAD)
 
         assert (bad["ending"], bad["exit_code"]) == ("Rolled back", 3), bad["message"]
         assert "1.0% are allowed" in bad["message"]
-        assert given == [[75, 25], [100]], "it came no further than the first stage"
+        assert [list(one.values()) for one in hosted.vercel.splits] == [[75, 25], [100]], "not beyond the first stage"
         assert shop.versions_with_traffic() == {GOOD}
         assert shared_production.unplanned_failures(began) == []
         records.assert_settled(IN_STAGES)

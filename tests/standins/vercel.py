@@ -73,8 +73,8 @@ class VercelStandIn:
     url: str = ""
     held: dict[str, str] = field(default_factory=dict)
     """Production's variables, also what nobody can read back."""
-    splits: list[list[int]] = field(default_factory=list)
-    """Percents, the new deployment's last, each time that traffic was given."""
+    splits: list[dict[str, int]] = field(default_factory=list)
+    """Deployment → percent, each time that traffic was given."""
     _deployments: dict[str, _Deployment] = field(default_factory=dict)
     _variables: list[dict[str, Any]] = field(default_factory=list)
     _live: str = ""
@@ -267,7 +267,7 @@ class VercelStandIn:
 
     def _give(self, shares: dict[str, int]) -> None:
         self.beneath.shift_traffic({self._deployments[uid].release: share for uid, share in shares.items()})
-        self.splits.append(list(shares.values()))
+        self.splits.append(shares)
 
     def _rolling_on(self) -> RollingRelease | None:
         return self._rolling if self._rolling and self._rolling.state == "ACTIVE" else None
