@@ -9,8 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from blocks.platforms.caddy import CaddyRoute
+from blocks.platforms.cloud_run_service import MAINTENANCE
 from blocks.platforms.interface import Capability
 from tests.blocks.platforms.engine import ROUTE, admit_to_caddy, require_engine
+from tests.blocks.platforms.waiting import eventually
 from tests.blocks.stores.faults import FaultProxy, running_proxy
 from tests.drills.choosing import PLACES
 from tests.drills.cloud_run_log import CloudRunLog
@@ -26,12 +28,12 @@ from tests.flows.docked import docked_shop
 from tests.flows.elsewhere import Elsewhere
 from tests.flows.environments import QUICK
 from tests.flows.hosted import hosted_shop
-from tests.flows.on_cloud_run import shop_on_cloud_run
+from tests.flows.on_cloud_run import OnCloudRun, shop_on_cloud_run
 from tests.flows.production import GOOD, Production
 from tests.flows.railed import railed_shop
 from tests.running_stack import RunningStack
 
-BETTER, BROKEN = "v1.1.0", "v1.6.0"
+BETTER, BROKEN, WITH_MIGRATION = "v1.1.0", "v1.6.0", "v2.0.0"
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
 
@@ -188,6 +190,56 @@ def roll_back_deploy(watched: Watched) -> Practice:
         prepare=prepare,
         is_done=lambda: place.versions_with_traffic() == {GOOD},
     )
+
+
+def migrate_with_writes_stopped(watched: Watched) -> Practice:
+    """On Cloud Run, where visitors are kept out by its scaling."""
+    place, production = watched.place, watched.place.production
+    assert isinstance(place, OnCloudRun)
+    scaling = {"minInstanceCount": 1, "maxInstanceCount": 5}
+
+    def prepare() -> object:
+        place.run_alone(GOOD)
+        place.cloud_run.spec["scaling"] = scaling
+        with production.connect() as connection:
+            connection.execute("ALTER TABLE tasks DROP COLUMN IF EXISTS due_on")
+            connection.execute("UPDATE alembic_version SET version_num = '0001' WHERE version_num <> '0001'")
+        return look()
+
+    def look() -> tuple[object, object, dict[str, str], bool]:
+        eventually(lambda: production.answering_version() == GOOD)
+        spec = place.cloud_run.spec
+        return place.platform.read_traffic(), spec["scaling"], spec["annotations"], production.has_due_dates()
+
+    def is_done() -> bool:
+        _, now, annotations, is_migrated = look()
+        return is_migrated and now == scaling and MAINTENANCE not in annotations
+
+    return Practice(
+        name=f"migrate-with-backup, writes stopped, {watched.name}",
+        procedure="migrate-with-backup",
+        environment=watched.environment,
+        parameters={"version": WITH_MIGRATION, "stop_writes": "yes"},
+        prepare=prepare,
+        look=look,
+        is_done=is_done,
+        proxies=watched.proxies,
+    )
+
+
+@pytest.fixture(scope="module")
+def proven_backup(shared_stack: RunningStack, on_cloud_run: Watched) -> None:
+    for procedure in ("back-up-database", "verify-backup"):
+        made = shared_stack.run_procedure(procedure, on_cloud_run.environment)
+        assert made["ending"] == "Done", made["message"]
+
+
+@pytest.mark.usefixtures("proven_backup")
+def test_a_migration_that_keeps_visitors_out(drill: Drill, on_cloud_run: Watched, tally: Tally) -> None:
+    killed = migrate_with_writes_stopped(on_cloud_run)
+    for moment in every_moment(drill.read_crossed(killed), *PLACES):
+        with tally.trying(killed.name, "flow", moment) as survived:
+            survived(drill.kill(killed, moment))
 
 
 @pytest.mark.parametrize("practice", [deploy, deploy_of_a_broken_release, roll_back_deploy])

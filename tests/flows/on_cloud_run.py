@@ -47,6 +47,7 @@ def shop_on_cloud_run(production: Production, version: str, folder: Path) -> Ite
             credentials=f"file:{key}",
             url=cloud_run.url,
             logging_url=cloud_run.url,
+            scale_to_zero=True,
             timeout=10,
         )
         platform.set_variables(production.platform.read_variables())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployments.shop.visits import read_visits
 from tests.flows.on_cloud_run import ENVIRONMENT, KEY, OnCloudRun, shop_on_cloud_run
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
@@ -13,7 +14,7 @@ from tests.running_stack import RunningStack
 from tests.secret_search import find_at_stack, find_in_files, find_secrets, watched_command_lines
 from tests.standins.google_token import TOKEN_MARK
 
-BETTER, BAD = "v1.1.0", "v1.3.0"
+BETTER, BAD, WITH_MIGRATION = "v1.1.0", "v1.3.0", "v2.0.0"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -53,6 +54,31 @@ def test_a_good_release_gets_its_traffic_by_percent_and_a_bad_one_is_rolled_back
     assert shared_production.answering_version() == BETTER
     assert shared_production.unplanned_failures(began) == []
     records.assert_settled(keen)
+
+
+def test_while_a_migration_stops_writes_nobody_is_let_in_and_the_scaling_of_before_comes_back(
+    stack: RunningStack, shared_production: Production, shop: OnCloudRun, records: Records
+) -> None:
+    for procedure in ("back-up-database", "verify-backup"):
+        made = stack.run_procedure(procedure, ENVIRONMENT)
+        assert made["ending"] == "Done", made["message"]
+    shop.run_alone(BETTER)
+    shop.cloud_run.spec["scaling"] = {"minInstanceCount": 1, "maxInstanceCount": 5}
+    before, began = json.dumps(shop.cloud_run.spec), time.time()
+
+    done = stack.run_procedure("migrate-with-backup", ENVIRONMENT, version=WITH_MIGRATION, stop_writes="yes")
+
+    assert done["ending"] == "Done", done["message"]
+    assert shared_production.has_due_dates()
+    told = ["enter maintenance", "stop writes", "apply migrations", "resume writes", "leave maintenance"]
+    assert [effect for effect in records.effects(done["run"]) if effect in told] == told
+    assert json.dumps(shop.cloud_run.spec) == before
+    assert shared_production.answering_version() == BETTER
+    visits = list(read_visits(stack.layout.visits, began))
+    assert {visit.status for visit in visits if visit.status is None or visit.status >= 500} == {503}, (
+        "kept out, and nobody met an error"
+    )
+    records.assert_settled(ENVIRONMENT)
 
 
 def test_neither_its_key_nor_a_token_is_anywhere(stack: RunningStack, shop: OnCloudRun) -> None:
