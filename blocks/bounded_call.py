@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -24,18 +25,24 @@ def bounded_call(method: str, url: str, seconds: float, most_bytes: int, **conte
     headers too, would hold it for ever; cancelling does not wait.
     Raises TimeoutError, TooLong, httpx.HTTPError or httpx.InvalidURL. Some of httpx's quote what was sent.
     """
-    with contextlib.closing(asyncio.new_event_loop()) as loop:
+    with contextlib.closing(asyncio.new_event_loop()) as loop, ThreadPoolExecutor(1) as aside:
         call = loop.create_task(asyncio.wait_for(_call(method, url, seconds, most_bytes, content), seconds))
+        # Not in this thread: a signal that ends whoever called would be taken for a failure of the connection there.
+        answer = aside.submit(_run, loop, call)
         try:
-            return loop.run_until_complete(call)
+            return answer.result()
         except httpx.TimeoutException:
             raise TimeoutError from None
         finally:
-            if not call.done():  # a signal ends whoever called
-                call.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    loop.run_until_complete(call)
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            if not answer.done():
+                loop.call_soon_threadsafe(call.cancel)
+
+
+def _run(loop: asyncio.AbstractEventLoop, call: "asyncio.Task[httpx.Response]") -> httpx.Response:
+    try:
+        return loop.run_until_complete(call)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 async def _call(method: str, url: str, seconds: float, most_bytes: int, content: dict[str, Any]) -> httpx.Response:

@@ -1,5 +1,6 @@
 """Whatever a vendor answers, a call ends in time and in memory, and no error or log line tells a secret."""
 
+import asyncio
 import gc
 import json
 import logging
@@ -44,6 +45,15 @@ def test_one_that_drips_is_given_up_in_time(service: SmallService, api: VendorAp
     service.answers["GET /"] = answer
     with pytest.raises(Unreachable, match=r"did not answer within 0.5 s"):
         api.call("GET", "/")
+
+
+def test_it_is_asked_from_within_a_running_loop_too(service: SmallService, api: VendorApi) -> None:
+    service.answers["GET /"] = status(200)
+
+    async def ask() -> int:
+        return api.call("GET", "/").status_code
+
+    assert asyncio.run(ask()) == 200
 
 
 def test_one_that_has_no_end_is_given_up(service: SmallService, api: VendorApi) -> None:
