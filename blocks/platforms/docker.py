@@ -29,6 +29,7 @@ from blocks.platforms.docker_engine import (
     VERSION,
     Container,
     engine_at,
+    make,
     mark_as_leaving,
     read_containers,
     read_lines,
@@ -329,7 +330,7 @@ class DockerPlatform(Platform):
                     "RestartPolicy": {"Name": "unless-stopped"},
                 },
             }
-            engine.create_container_from_config(config, f"{labels[RELEASE]}-{port}")
+            make(engine, config, f"{labels[RELEASE]}-{port}")
 
     def _start(self, engine: "APIClient", release_id: str, description: Description) -> None:
         """Those of its containers that were made only."""

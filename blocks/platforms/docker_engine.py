@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blocks.errors import RefusedByPlatform, Unreachable
@@ -97,6 +98,18 @@ def read_containers(engine: "APIClient", **labels: str) -> list[Container]:
     wanted = [f"backstop.{name}={value}" for name, value in labels.items()] or [SERVICE]
     found = engine.containers(all=True, filters={"label": wanted})
     return [Container(one["Id"], one["Names"][0].lstrip("/"), one["State"], one["Labels"]) for one in found]
+
+
+def make(engine: "APIClient", config: dict[str, Any], name: str) -> None:
+    """A container that is not started. Raises Unreachable where a call that was given up is still making it."""
+    import docker
+
+    try:
+        engine.create_container_from_config(config, name)
+    except docker.errors.APIError as error:
+        if error.status_code == HTTPStatus.CONFLICT:
+            raise Unreachable(f"The Docker engine is making {name} already.", _LOOK) from None
+        raise
 
 
 def mark_as_leaving(engine: "APIClient", container: Container) -> None:

@@ -11,7 +11,7 @@ import docker
 import httpx
 import pytest
 
-from blocks.errors import RefusedByPlatform
+from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.caddy import CaddyRoute
 from blocks.platforms.docker import DockerPlatform
 from blocks.platforms.docker_engine import ADDRESS, RELEASE
@@ -113,6 +113,23 @@ def test_a_container_that_was_made_and_never_started_is_taken_away_with_its_rele
 
         assert [one["State"] for one in api.containers(all=True)] == ["running"]
     assert [one.id for one in subject.platform.read_releases()] == [release.id]
+
+
+def test_one_that_the_engine_is_making_already_is_not_made_twice(subject: Subject, engine: str) -> None:
+    """While it makes one, for a call that was given up, it lists none; but its name is taken."""
+    asked = (subject.good.version, subject.good.commit, "run-1")
+    release = subject.platform.start_release(*asked)
+    with closing(docker.APIClient(base_url=engine, version="auto", timeout=60)) as api:
+        (made,) = api.containers(filters={"label": f"{RELEASE}={release.id}"})
+        api.remove_container(made["Id"], force=True)
+        name = made["Names"][0].lstrip("/")
+        api.create_container(made["Image"], name=name)
+
+        with pytest.raises(Unreachable, match=f"is making {name} already"):
+            subject.platform.start_release(*asked)
+
+        api.remove_container(name)
+    assert subject.platform.start_release(*asked).id == release.id
 
 
 class TestBuilding:
