@@ -93,8 +93,10 @@ def reached(url: str) -> dict[str, Any]:
 
 class TestSecretManager:
     @pytest.fixture
-    def client(self, google: SecretManagerStandIn) -> SecretManagerServiceClient:
-        return SecretManagerServiceClient(transport=SecretManagerServiceRestTransport(**reached(google.url)))
+    def client(self, google: SecretManagerStandIn) -> Iterator[SecretManagerServiceClient]:
+        transport = SecretManagerServiceRestTransport(**reached(google.url))
+        with SecretManagerServiceClient(transport=transport) as client:
+            yield client
 
     @pytest.fixture
     def sink(self, google: SecretManagerStandIn) -> GoogleSecretManager:
@@ -139,8 +141,9 @@ class TestSecretManager:
 
 class TestCloudRun:
     @pytest.fixture
-    def client(self, cloud_run: CloudRunStandIn) -> ServicesClient:
-        return ServicesClient(transport=ServicesRestTransport(**reached(cloud_run.url)))
+    def client(self, cloud_run: CloudRunStandIn) -> Iterator[ServicesClient]:
+        with ServicesClient(transport=ServicesRestTransport(**reached(cloud_run.url))) as client:
+            yield client
 
     @pytest.fixture
     def platform(self, cloud_run: CloudRunStandIn, monkeypatch: pytest.MonkeyPatch) -> CloudRunPlatform:
@@ -155,8 +158,9 @@ class TestCloudRun:
         platform.shift_traffic({release: 100})
         service = read(client)
         assert {one.revision: one.percent for one in service.traffic_statuses if one.percent} == {release: 100}
-        revisions = RevisionsClient(transport=RevisionsRestTransport(**reached(cloud_run.url)))
-        (own,) = [one for one in revisions.list_revisions(ListRevisionsRequest(parent=SERVICE)) if release in one.name]
+        with RevisionsClient(transport=RevisionsRestTransport(**reached(cloud_run.url))) as revisions:
+            listed = list(revisions.list_revisions(ListRevisionsRequest(parent=SERVICE)))
+        (own,) = [one for one in listed if release in one.name]
         said = {name: own.annotations[name] for name in (VERSION, COMMIT, RUN)}
         assert said == {VERSION: builds[0].version, COMMIT: builds[0].commit, RUN: "run"}
 
