@@ -46,6 +46,8 @@ _REVISION = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = {"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
 _OWN_TAG = re.compile(r"b-[0-9a-f]{10}")
+_RESOURCES: dict[str, Any] = {"cpuIdle": True}
+"""Where a template says nothing of them. As soon as it does, CPU between requests is paid for, unless it says this."""
 _TAGS_KEPT = 3
 """Of one's own, without traffic: each may keep instances running, where its template asks for a minimum."""
 _PAGE = "100"
@@ -77,6 +79,16 @@ class CloudRunPlatform(Platform):
     scale_to_zero: bool = Field(
         False, description="Keep visitors out while writes are stopped: the service has no instance then."
     )
+    cpu: str | None = Field(
+        None,
+        pattern=r"^([1-9]|0\.[0-9]{1,2}|[1-9][0-9]{1,3}m)$",
+        coerce_numbers_to_str=True,
+        description="Of each instance of the next release, as 2 or 500m.",
+    )
+    memory: str | None = Field(
+        None, pattern=r"^[1-9][0-9]{0,5}(Mi|Gi)$", description="Of each instance of the next release, as 4Gi."
+    )
+    max_instances: int | None = Field(None, ge=1, le=1000, description="Of the next release, at the most.")
     timeout: float = Field(30, gt=0, le=3600, description="Seconds that one call may take, and a change.")
 
     @property
@@ -124,6 +136,11 @@ class CloudRunPlatform(Platform):
         entries = self._logging.parsed(dict[str, Any], answer).get("entries", [])
         texts = [one.get("textPayload") or one.get("jsonPayload", {}).get("message", "") for one in entries]
         return [str(text).rstrip("\n") for text in reversed(texts) if text][-lines:]
+
+    def describe_start(self) -> str:
+        named = {"CPU": self.cpu, "memory": self.memory, "instances at most": self.max_instances}
+        said = ", ".join(f"{what} {value}" for what, value in named.items() if value is not None)
+        return f"Whatever the template says, it gets: {said}." if said else ""
 
     def start_release(self, version: str, commit: str, run_id: str) -> Release:
         if not _TAG.fullmatch(version):
@@ -218,16 +235,22 @@ class CloudRunPlatform(Platform):
             self._wait_for(changed, "the variables")
 
     def _template(self, service: Service, version: str, annotations: dict[str, str]) -> dict[str, Any]:
-        """Of the next revision: the one before, with another image, the variables of now, and whose it is."""
+        """Of the next revision: the one before, with another image, the variables of now, its size, and whose it is."""
         plain = [{"name": name, "value": value} for name, value in sorted(service.read_variables().items())]
         changed = {
             **service.container,
             "image": f"{self.image}:{version}",
             "env": [*service.secret_variables, *plain],
         }
+        if limits := {name: said for name, said in (("cpu", self.cpu), ("memory", self.memory)) if said}:
+            resources = service.container.get("resources") or _RESOURCES
+            changed["resources"] = {**resources, "limits": {**resources.get("limits", {}), **limits}}
         containers = [changed if one is service.container else one for one in service.template["containers"]]
         annotations = {**service.template.get("annotations", {}), **annotations}
-        return {**service.template, "containers": containers, "annotations": annotations}
+        template = {**service.template, "containers": containers, "annotations": annotations}
+        if self.max_instances:
+            template["scaling"] = {**template.get("scaling", {}), "maxInstanceCount": self.max_instances}
+        return template
 
     def _release(self, service: Service, revision: Revision) -> Release:
         state = revision.state

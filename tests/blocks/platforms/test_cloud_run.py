@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from blocks.errors import RefusedByPlatform, Unreachable
 from blocks.platforms.cloud_run import CloudRunPlatform
@@ -203,6 +204,59 @@ class TestStarting:
             "image": f"{IMAGE}:{subject.good.version}",
             "env": [],
         }
+
+
+class TestSize:
+    SAID: ClassVar = {"cpu": "2", "memory": "4Gi", "max_instances": 20}
+
+    def test_what_is_said_of_it_the_next_release_gets_and_a_plan_tells(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        container = cloud_run.spec["template"]["containers"][0]
+        container["resources"] = {
+            "limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"},
+            "startupCpuBoost": True,
+        }
+        cloud_run.spec["template"]["scaling"] = {"minInstanceCount": 1, "maxInstanceCount": 5}
+        subject.start(subject.good)
+        template = cloud_run.template()
+        assert platform.describe_start() == ""
+        assert (template["containers"][0]["resources"], template["scaling"]["maxInstanceCount"]) == (
+            container["resources"],
+            5,
+        )
+
+        larger = platform.model_copy(update=self.SAID)
+        told = "Whatever the template says, it gets: CPU 2, memory 4Gi, instances at most 20."
+        assert larger.describe_start() == told
+        started = larger.start_release(subject.good.version, subject.good.commit, "run-larger")
+        eventually(lambda: subject.read(started.id).state == "running")
+        template = cloud_run.template()
+        assert template["containers"][0]["resources"] == {
+            "limits": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
+            "startupCpuBoost": True,
+        }
+        assert template["scaling"] == {"minInstanceCount": 1, "maxInstanceCount": 20}
+
+    def test_a_template_that_said_nothing_of_it_does_not_begin_to_pay_for_cpu_between_requests(
+        self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
+    ) -> None:
+        larger = platform.model_copy(update={"memory": "2Gi"})
+        larger.start_release(subject.good.version, subject.good.commit, "run-larger")
+        template = cloud_run.template()
+        assert template["containers"][0]["resources"] == {"cpuIdle": True, "limits": {"memory": "2Gi"}}
+        assert "scaling" not in template
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("cpu", "two"), ("cpu", "0"), ("memory", "4"), ("memory", "4GB"), ("max_instances", 0)],
+    )
+    def test_what_no_size_looks_like_is_refused(self, platform: CloudRunPlatform, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            CloudRunPlatform.model_validate({**platform.model_dump(), field: value})
+
+    def test_a_number_of_cpus_may_be_written_as_one(self, platform: CloudRunPlatform) -> None:
+        assert CloudRunPlatform.model_validate({**platform.model_dump(), "cpu": 2}).cpu == "2"
 
 
 class TestTraffic:
