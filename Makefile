@@ -7,7 +7,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 PACKAGES := blocks tasks flows deployments
-TYPED_TESTS := tests.blocks tests.flows tests.standins
+TYPED_TESTS := tests.blocks tests.drills tests.flows tests.standins
 
 .PHONY: help env lock up down demo test drills check bench clean
 

@@ -117,7 +117,7 @@ class Drill:
 
     def _go_on(self, practice: Practice) -> None:
         """Started again, it ends well."""
-        ended = self._forked.run(practice.procedure, practice.environment, **practice.parameters)
+        ended = self._forked.run(practice.procedure, practice.environment, None, **practice.parameters)
         assert ended["ending"] == "Done", ended["message"]
         assert practice.is_done(), ended["message"]
 

@@ -29,7 +29,7 @@ class Practice(NamedTuple):
     name: str
     procedure: str
     environment: str
-    parameters: dict[str, object]
+    parameters: Mapping[str, object]
     prepare: Callable[[], object]
     """Brings the environment to where the procedure begins; gives back how it looks."""
     look: Callable[[], object]

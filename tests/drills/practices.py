@@ -158,7 +158,7 @@ def restore_elsewhere(shop: ShopDatabase, moving: Moving, backup: str) -> Practi
         eventually(shop.service_answers)
         return moving.pointed_at == (moving.second.port, *moving.names())
 
-    parameters: dict[str, object] = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
+    parameters = {"backup": backup, "accept_loss": EVERYTHING, "instance": INSTANCE}
     return Practice("restore elsewhere", "restore-and-verify", MOVING, parameters, prepare, look, is_done)
 
 
@@ -179,7 +179,7 @@ def back_to_a_point_in_time(shop: ShopDatabase, on_cloud_sql: OnCloudSql, moment
         eventually(shop.service_answers)
         return on_cloud_sql.pointed_at in {one.address for one in on_cloud_sql.clones}
 
-    parameters: dict[str, object] = {"point_in_time": moment, "accept_loss": EVERYTHING}
+    parameters = {"point_in_time": moment, "accept_loss": EVERYTHING}
     return Practice("back to a point in time", "restore-and-verify", ON_CLOUD_SQL, parameters, prepare, look, is_done)
 
 

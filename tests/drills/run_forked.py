@@ -45,7 +45,7 @@ def main() -> None:
 
 def _run(name: str, parameters: dict[str, Any]) -> str:
     try:
-        state = PROCEDURES[name](**parameters, return_state=True)
+        state: Any = PROCEDURES[name](**parameters, return_state=True)
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
         return json.dumps({"run": "", "ending": "Prefect itself failed", "message": told})

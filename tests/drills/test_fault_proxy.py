@@ -82,7 +82,12 @@ def test_a_statement_under_way_is_cut_off(ledger_server: Postgres) -> None:
     with FaultProxy(ledger_server.port) as proxy:
         address = ledger_server.url().replace(f":{ledger_server.port}/", f":{proxy.port}/")
         with psycopg.connect(address, connect_timeout=5, autocommit=True) as connection:
-            refusing = Thread(target=lambda: (asleep(ledger_server), proxy.refuse()))
+
+            def refuse() -> None:
+                asleep(ledger_server)
+                proxy.refuse()
+
+            refusing = Thread(target=refuse)
             refusing.start()
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT pg_sleep(30)")

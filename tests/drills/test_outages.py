@@ -152,7 +152,7 @@ def test_a_release_that_stands_still_under_traffic_loses_it(
 def process_listening(url: str | None) -> psutil.Process:
     port = int((url or "").rpartition(":")[2])
     listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
-    return psutil.Process(next(one.pid for one in listening if one.laddr.port == port and one.pid))
+    return psutil.Process(next(one.pid for one in listening if one.laddr[1:] == (port,) and one.pid))
 
 
 def test_prefect_killed_under_a_bad_release_keeps_nobody_from_putting_it_back(

@@ -4,10 +4,11 @@ BACKSTOP_DRILL_KILLS says how many.
 """
 
 import random
+from typing import Final, Literal
 
 import pytest
 
-from tests.drills.beneath import VICTIMS, Beneath
+from tests.drills.beneath import VICTIMS, Beneath, Victim
 from tests.drills.choosing import KILLS, SCHEDULE_SEED
 from tests.drills.conftest import Practices
 from tests.drills.killing import Drill
@@ -15,7 +16,7 @@ from tests.drills.moments import Place, every_moment
 from tests.drills.tally import Tally
 from tests.running_stack import RunningStack
 
-FLOW = "flow"
+FLOW: Final = "flow"
 
 
 @pytest.mark.drill
@@ -26,7 +27,8 @@ def test_whatever_is_killed_whenever(
     chance = random.Random(SCHEDULE_SEED)
     for _ in range(KILLS):
         practice = practices[chance.choice(sorted(practices))]()
-        victim = chance.choice([FLOW, *VICTIMS])
+        victims: list[Victim | Literal["flow"]] = [FLOW, *VICTIMS]
+        victim = chance.choice(victims)
         places: list[Place] = [] if victim == FLOW else ["ledger"]
         moment = chance.choice(every_moment(drilled.read_crossed(practice), *places))
         with tally.trying(practice.name, f"by chance: {victim}", moment) as survived:
