@@ -7,6 +7,7 @@ It is looked up in the worker's process, at the moment of use.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from pydantic import AfterValidator
 from blocks.errors import MissingReference
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|\$\{")
+_WEB = ("http://", "https://")
+_ENGINE = ("unix://", "tcp://", "ssh://", *_WEB)
 _LOGIN = re.compile(r"://\S*@|[?&]\w*(password|secret|token|key)=", re.IGNORECASE)
 
 
@@ -70,20 +72,26 @@ def _must_be_reference(text: str) -> str:
     return text
 
 
-def _must_have_a_scheme(text: str) -> str:
-    if not is_reference(text) and not _SCHEME.match(text):
-        raise ValueError("must begin with what it is reached by, as https://, or be a reference, ${NAME}")
-    return text
-
-
 def _must_hold_no_credentials(text: str) -> str:
     if not is_reference(text) and _LOGIN.search(text):
         raise ValueError("holds a password: put the whole URL into a reference, ${NAME}")
     return text
 
 
+def _must_begin_with(*schemes: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not text.startswith((*schemes, "${", "file:/")):
+            raise ValueError(f"must begin with {' or '.join(schemes)}, or be a reference, ${{NAME}}")
+        return text
+
+    return check
+
+
 Secret = Annotated[str, AfterValidator(_must_be_reference)]
 """A secret: stored only as a reference."""
 
-Address = Annotated[str, AfterValidator(_must_have_a_scheme), AfterValidator(_must_hold_no_credentials)]
+Address = Annotated[str, AfterValidator(_must_hold_no_credentials), AfterValidator(_must_begin_with(*_WEB))]
 """A URL: literal when it holds no password, otherwise a reference."""
+
+EngineAddress = Annotated[str, AfterValidator(_must_hold_no_credentials), AfterValidator(_must_begin_with(*_ENGINE))]
+"""Of a Docker engine; a socket's begins with `unix://`."""

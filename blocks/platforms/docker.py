@@ -38,7 +38,7 @@ from blocks.platforms.docker_engine import (
 )
 from blocks.platforms.docker_images import REPOSITORY, Images
 from blocks.platforms.interface import Capability, Platform, Release, Split
-from blocks.reference import Address
+from blocks.reference import EngineAddress
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -82,7 +82,7 @@ class DockerPlatform(Platform):
     compose: ComposeService | None = Field(
         None, description="Service of a compose project that says how its containers are made; `network`, too."
     )
-    engine: Address = Field("unix:///var/run/docker.sock", description="Address of the engine.")
+    engine: EngineAddress = Field("unix:///var/run/docker.sock", description="Address of the engine.")
     network: str = Field("bridge", min_length=1, description="Its containers' network: `host`, or one that exists.")
     host: str = Field("127.0.0.1", description="Where the containers' ports are published.")
     port: int = Field(8000, ge=1, le=65535, description="Where the service listens inside. With `host`: `PORT` says.")
