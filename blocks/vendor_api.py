@@ -112,7 +112,7 @@ class VendorApi:
 
     def _unexpected(self) -> Unreachable:
         """Says no more: the answer may hold secrets."""
-        return Unreachable(f"What answered is not {self.named[0].lower()}{self.named[1:]}.", self.look)
+        return Unreachable(f"What answered is not {self.named.replace('The ', 'the ', 1)}.", self.look)
 
     def _ask(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
         address = resolve(self.url).rstrip("/") + path

@@ -19,6 +19,7 @@ from flows.guards.parameters import FilledInByRun, RequestedBy
 from flows.guards.procedure import procedure
 from flows.migrate_with_backup import migrated
 from tasks.changelog import add_changelog_entry
+from tasks.consumers import run_again
 from tasks.deploy_plan import (
     DeployPlan,
     confirm_unchanged,
@@ -41,7 +42,6 @@ from tasks.release import (
     delete_release_tag,
     follow_release,
     start_release,
-    start_stopped_release,
     stop_release,
     wait_for_release,
 )
@@ -236,9 +236,7 @@ def _return_to_good_release(environment: Environment, to: str, cause: str) -> st
         target = target or main or find_good_release(environment, to)
         before = read_traffic_before(platform, target.version)
         with armed(roll_back_deploy, f"the traffic of {name}", before=before.model_dump()):
-            if target.state != "running":
-                start_stopped_release(platform, target)
-                target = wait_for_release(platform, target.id, environment.rollout.start_seconds)
+            target = run_again(environment, target)
             verify_release(environment.service, target)
             with phase("traffic back"):
                 give_all_traffic(platform, target)

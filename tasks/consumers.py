@@ -7,13 +7,14 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.errors import RefusedByPlatform
-from blocks.platforms.interface import Platform, Release
+from blocks.platforms.interface import Capability, Platform, Release
 from tasks.effect import read_intents
 from tasks.ledger import current_run
-from tasks.release import start_stopped_release, stop_release, wait_for_release
+from tasks.release import start_release, start_stopped_release, stop_release, wait_for_release
 from tasks.restart import restart_release
 from tasks.retry import wait_out
 from tasks.rollback import return_traffic, stop_releases_of
+from tasks.secret_age import was_rotated_since
 from tasks.traffic import TrafficBefore
 
 STOP_SECONDS = 60
@@ -23,15 +24,29 @@ _PAUSE_SECONDS = 0.1
 
 @task(name="Start consumers anew", cache_policy=NO_CACHE)
 def renew_consumers(environment: Environment, before: TrafficBefore) -> None:
-    """The release that has the traffic runs with the values of now, and no other release runs."""
+    """The release that has the traffic runs with the values of now, and where the platform stops releases, no other."""
     platform = environment.platform
     restart_release(environment, before)
+    if Capability.STOP not in platform.capabilities:
+        return
     traffic = platform.read_traffic()
     others = [release for release in platform.read_releases() if release.id not in traffic and _is_up(release)]
     for release in others:
         stop_release(platform, release.id)
     for release in others:
         _wait_until_stopped(platform, release.id)
+
+
+def run_again(environment: Environment, release: Release) -> Release:
+    """It, running; or another one of its version, where it would run with secrets that are refused by now."""
+    platform = environment.platform
+    if _keeps_old_secrets(environment, release):
+        release = start_release(platform, release.version, release.commit)
+    elif release.state == "running":
+        return release
+    else:
+        start_stopped_release(platform, release)
+    return wait_for_release(platform, release.id, environment.rollout.start_seconds)
 
 
 @task(name="Return to the consumers of before", cache_policy=NO_CACHE)
@@ -46,6 +61,13 @@ def return_consumers(environment: Environment, before: TrafficBefore) -> None:
             wait_out(lambda id=release.id: _bring_back(environment, id))  # type: ignore[misc]
     return_traffic(environment, before)
     stop_releases_of(platform, before)
+
+
+def _keeps_old_secrets(environment: Environment, release: Release) -> bool:
+    """Whether it was started before a rotation, and what starts it again gives it the values of then."""
+    renewable = Capability.SCALE in environment.platform.capabilities
+    started = release.created_at, release.started_by
+    return not renewable and was_rotated_since(current_run().connection, environment.environment, *started)
 
 
 def _bring_back(environment: Environment, release_id: str) -> None:

@@ -74,7 +74,7 @@ def _line(name: str, look: Callable[[], str]) -> Prerequisite:
 def _nothing_to_return_to(environment: Environment) -> str:
     if environment.platform.read_traffic():
         raise BackstopError("the platform does not know the release that has the traffic")
-    return "none needed: this is the first release, and a rollback leaves no release with traffic"
+    return "none needed: this is the first release; a rollback leaves none with traffic, where the platform can do that"
 
 
 def _nobody_holds(environment: Environment) -> str:

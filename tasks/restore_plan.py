@@ -41,7 +41,7 @@ class Loss(BaseModel):
 
     def __str__(self) -> str:
         difference = self.rows_now - self.rows_then
-        return f"{self.table}: {self.rows_now} rows now, {self.rows_then} in the backup ({difference:+d})"
+        return f"{self.table}: {self.rows_now} rows now, {self.rows_then} then ({difference:+d})"
 
 
 class RestorePlan(BaseModel):

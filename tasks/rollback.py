@@ -97,7 +97,7 @@ def find_good_release(environment: Environment, to: str) -> Release:
         if older and release.state != "failed" and release.version not in bad:
             return release
     raise ReleaseIsBad(
-        f"{environment.platform.__class__.__name__} knows no good release before the present one.",
+        "The platform knows no good release before the present one.",
         "Name one with the parameter 'to', or deploy one. Nothing was changed.",
     )
 

@@ -332,8 +332,8 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         yield from (
             f"- **Interrupted:** {plain(one)} ({plain(s.name)})." for s in plan.secrets for one in s.interrupted
         )
-    yield "- **Then:** the release with the traffic is started anew, every other is stopped, the old ones are refused,"
-    yield "  unless it is said that they stay accepted."
+    yield "- **Then:** the release with the traffic is started anew, every other is stopped where the platform stops any,"
+    yield "  the old ones are refused, unless it is said that they stay accepted."
     yield f"- **Undo:** {_NEVER_BACK if plan.emergency else _UNDO}."
     yield ""
     yield "## Prerequisites"

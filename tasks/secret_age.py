@@ -24,6 +24,12 @@ def read_previous(connection: Connection, environment: str) -> dict[str, datetim
     return {str(row["secret"]): row["until"] for row in rows if isinstance(row["until"], datetime)}
 
 
+def was_rotated_since(connection: Connection, environment: str, moment: datetime, run_id: str) -> bool:
+    """Whether any was, by another run than that one."""
+    since = {"environment": environment, "event": ROTATED, "moment": moment, "run": run_id}
+    return connection.execute(_SINCE, since).fetchone() is not None
+
+
 _AGES = """
 SELECT detail->>'secret' AS secret, now() - max(at::timestamptz) AS age
 FROM audit JOIN run ON run.id = run_id
@@ -37,4 +43,10 @@ SELECT DISTINCT ON (detail->>'secret') detail->>'secret' AS secret,
 FROM audit JOIN run ON run.id = run_id
 WHERE audit.environment = %(environment)s AND event = ANY(%(events)s) AND ending = 'Done'
 ORDER BY detail->>'secret', sequence DESC
+"""
+
+_SINCE = """
+SELECT FROM audit JOIN run ON run.id = run_id
+WHERE audit.environment = %(environment)s AND event = %(event)s AND ending = 'Done'
+  AND at::timestamptz > %(moment)s AND run_id <> %(run)s LIMIT 1
 """

@@ -190,6 +190,7 @@ class PlatformContract(TrafficContract):
 
     def test_logs_are_the_newest_lines_oldest_first(self, subject: Subject) -> None:
         release = subject.start(subject.good)
+        eventually(lambda: any(line.startswith("listening") for line in subject.platform.read_logs(release.id)))
         everything = subject.platform.read_logs(release.id)
         starting = everything.index(f"starting {subject.good.version}")
         assert everything[starting + 1].startswith("listening")
