@@ -31,5 +31,5 @@ class Rotation(Part):
         default_factory=dict, max_length=100, description="Name → a secret that is rotated."
     )
     leave_seconds: float = Field(
-        default=30, gt=0, le=600, description="How long whoever uses an old secret has for leaving it."
+        default=30, gt=0, le=3600, description="How long whoever uses an old secret has for leaving it."
     )

@@ -67,6 +67,8 @@ class Misbehaviour:
     """The newest revision is not listed."""
     keeps_scaling: bool = False
     """Changes of the scaling are accepted, and come to nothing."""
+    idle_seconds: float | None = None
+    """After which the instances of a revision end that has lost its traffic. It stays ready. None: they stay."""
     changes_meanwhile: bool = False
     """Somebody else changes the service between the next look and what comes after it."""
 
@@ -78,6 +80,10 @@ class _Revision:
     """Beneath."""
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     failure: str = ""
+    had_traffic: bool = False
+    """Or has it."""
+    is_idle: bool = False
+    """It is ready, and has no instance beneath."""
 
 
 @dataclass
@@ -273,6 +279,7 @@ class CloudRunStandIn:
         for one in targets:
             name = self._latest if one["type"] == _TYPE + "LATEST" else one["revision"]
             release = self._revisions[name].release
+            self._revisions[name].had_traffic |= bool(one.get("percent"))
             split[release] = split.get(release, 0) + one.get("percent", 0)
         shares = {release: percent for release, percent in split.items() if release and percent}
         if self.spec["scaling"].get("scalingMode") == "MANUAL" and not self.spec["scaling"]["manualInstanceCount"]:
@@ -280,6 +287,19 @@ class CloudRunStandIn:
         elif sum(shares.values()) == 100:
             self.beneath.shift_traffic(shares)
             self.splits.append(dict(shares))
+        if self.misbehaviour.idle_seconds is not None:
+            ending = threading.Timer(self.misbehaviour.idle_seconds, self._end_idle_instances)
+            ending.daemon = True
+            ending.start()
+
+    def _end_idle_instances(self) -> None:
+        """Nothing starts them again."""
+        with self._lock:
+            busy = {one.get("revision") for one in self._in_force if one.get("percent")}
+            for name, revision in self._revisions.items():
+                if revision.had_traffic and revision.release and name not in busy and not revision.is_idle:
+                    revision.is_idle = True
+                    self.beneath.stop_release(revision.release)
 
     def _list_revisions(self, request: Request, asked: Any) -> Answer:
         """Two a page, for somebody must turn it."""
@@ -311,7 +331,7 @@ class CloudRunStandIn:
 
     def _state(self, name: str) -> str:
         revision = self._revisions[name]
-        if revision.release is None:
+        if revision.release is None or revision.is_idle:
             return "failed" if revision.failure else "running"
         found = next(one for one in self.beneath.read_releases() if one.id == revision.release)
         if found.state == "failed":
