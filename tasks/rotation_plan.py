@@ -332,7 +332,7 @@ def _page(plan: RotationPlan) -> Iterator[str]:
         yield from (
             f"- **Interrupted:** {plain(one)} ({plain(s.name)})." for s in plan.secrets for one in s.interrupted
         )
-    yield "- **Then:** the release with the traffic is started anew, every other is stopped where the platform stops any,"
+    yield "- **Then:** the release with the traffic is started anew, every other is stopped where the platform can,"
     yield "  the old ones are refused, unless it is said that they stay accepted."
     yield f"- **Undo:** {_NEVER_BACK if plan.emergency else _UNDO}."
     yield ""
