@@ -70,13 +70,16 @@ class GitRepository(Part):
         return self._must("ls-remote", "--exit-code", self.remote, "HEAD").split()[0]
 
     def read_commit(self, revision: str) -> str | None:
-        """The full commit id that a tag or revision names; None when there is none."""
-        found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        return found.stdout.strip() or None
+        """The full commit id that a tag or revision names; None when there is none.
+
+        A branch is where its remote has it, as of the last fetch: nobody pulls the clone's own.
+        """
+        at_remote = self._parse(f"refs/remotes/{self.remote}/{revision}") if self.remote else None
+        return at_remote or self._parse(revision)
 
     def read_tag(self, version: str) -> str | None:
         """The commit that the tag stands on; None when there is no such tag."""
-        return self.read_commit(f"refs/tags/{version}")
+        return self._parse(f"refs/tags/{version}")
 
     def read_changes(self, old: str, new: str) -> list[str]:
         """Subjects of the commits in `new` that `old` has not, newest first, 50 at most."""
@@ -150,6 +153,10 @@ class GitRepository(Part):
         if done.returncode:
             raise RefusedByPlatform(f"git {verb} failed: {done.stderr.strip()[:200]}")
         return done.stdout
+
+    def _parse(self, revision: str) -> str | None:
+        found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        return found.stdout.strip() or None
 
     def _git(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Every revision must stand behind --end-of-options."""

@@ -55,6 +55,13 @@ def test_what_tags_and_revisions_stand_on(repository: GitRepository, clone: Path
     assert repository.read_tag(first) is None
 
 
+def test_a_branch_is_where_its_remote_has_it_though_nobody_pulls(repository: GitRepository, clone: Path) -> None:
+    branch, newest = git(clone, "branch", "--show-current"), head(clone)
+    git(clone, "reset", "--quiet", "--hard", "HEAD~1")
+    assert repository.read_commit(branch) == newest
+    assert repository.model_copy(update={"remote": ""}).read_commit(branch) == head(clone) != newest
+
+
 def test_an_annotated_tag_stands_on_its_commit(repository: GitRepository, clone: Path) -> None:
     git(clone, "tag", "--annotate", "--message", "x", "v1.1.0", "HEAD~1")
     assert repository.read_tag("v1.1.0") == git(clone, "rev-parse", "HEAD~1")
