@@ -22,7 +22,7 @@ def statuspage(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatuspageStandIn]:
 
 
 def page(statuspage: StatuspageStandIn, **differs: object) -> Statuspage:
-    fields: dict[str, object] = {"page": PAGE, "key": "${PAGE_KEY}", "url": statuspage.url, "timeout": 1, **differs}
+    fields: dict[str, object] = {"page": PAGE, "key": "${PAGE_KEY}", "url": statuspage.url, "timeout": 3, **differs}
     return Statuspage.model_validate(fields)
 
 

@@ -51,7 +51,7 @@ def environment(run: Run, service: SmallService, tmp_path: Path) -> Environment:
     return Environment(
         environment="shop",
         platform=SandboxPlatform(url=service.url, token=f"file:{tmp_path}/token"),
-        service=Service(url=service.url, timeout=1),
+        service=Service(url=service.url, timeout=5),
         metrics=PrometheusEndpoint(),
         source=GitRepository(folder="unused"),
         store=DirectoryStore(folder=str(tmp_path / "backups")),

@@ -264,9 +264,9 @@ class TestTraffic:
         self, subject: Subject, platform: CloudRunPlatform, cloud_run: CloudRunStandIn
     ) -> None:
         release = subject.start(subject.good)
-        cloud_run.misbehaviour.seconds = 2
+        cloud_run.misbehaviour.seconds = 6
         with pytest.raises(Unreachable, match="has not changed the traffic yet"):
-            platform.model_copy(update={"timeout": 1}).shift_traffic({release.id: 100})
+            platform.model_copy(update={"timeout": 4}).shift_traffic({release.id: 100})
         eventually(lambda: platform.read_traffic() == {release.id: 100})
 
     def test_one_that_is_done_with_an_error_is_refused_and_comes_to_nothing_later(

@@ -188,9 +188,9 @@ class TestReturning:
     ) -> None:
         old = subject.start(subject.good)
         subject.start(subject.better)
-        railway.misbehaviour.healthy_seconds = 2
+        railway.misbehaviour.healthy_seconds = 6
         with pytest.raises(Unreachable, match="has not given"):
-            platform.model_copy(update={"timeout": 1}).shift_traffic({old.id: 100})
+            platform.model_copy(update={"timeout": 4}).shift_traffic({old.id: 100})
         platform.shift_traffic({old.id: 100})
         assert len(railway.deployments()) == 3
         assert platform.read_traffic() == {old.id: 100}

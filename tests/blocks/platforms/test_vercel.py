@@ -116,9 +116,9 @@ class TestInStages(TrafficContract):
     ) -> None:
         old, new = subject.start(subject.good), subject.start(subject.better)
         subject.platform.shift_traffic({old.id: 100})
-        vercel.misbehaviour.promotion_seconds = 2
+        vercel.misbehaviour.promotion_seconds = 6
         with pytest.raises(Unreachable, match="has not given"):
-            subject.platform.model_copy(update={"timeout": 1}).shift_traffic({old.id: 90, new.id: 10})
+            subject.platform.model_copy(update={"timeout": 4}).shift_traffic({old.id: 90, new.id: 10})
         eventually(lambda: subject.platform.read_traffic() == {old.id: 90, new.id: 10})
 
     @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ class TestTraffic:
         self, subject: Subject, platform: VercelPlatform, vercel: VercelStandIn
     ) -> None:
         release = subject.start(subject.good)
-        vercel.misbehaviour.promotion_seconds = 2
-        hurried = platform.model_copy(update={"timeout": 1})
+        vercel.misbehaviour.promotion_seconds = 6
+        hurried = platform.model_copy(update={"timeout": 4})
         with pytest.raises(Unreachable, match="has not given"):
             hurried.shift_traffic({release.id: 100})
         eventually(lambda: platform.read_traffic() == {release.id: 100})
