@@ -74,9 +74,9 @@ def test_no_data_is_not_zero(sentry: SentryStandIn) -> None:
     ("groups", "told"),
     [
         ([{"by": {}, "totals": {"sum(session)": 5}, "series": {}}], "without a status"),
-        ([{"by": {"session.status": "healthy"}, "totals": {"sum(session)": -5}, "series": {}}], "is not sentry"),
+        ([{"by": {"session.status": "healthy"}, "totals": {"sum(session)": -5}, "series": {}}], "is not Sentry"),
         ([{"by": {"session.status": "healthy"}, "totals": {"sum(session)": None}, "series": {}}], "no session"),
-        ("none", "is not sentry"),
+        ("none", "is not Sentry"),
     ],
 )
 def test_an_answer_that_says_nothing_is_not_zero(groups: object, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_a_route_that_another_hand_wrote_has_no_shares(
 def test_what_is_no_caddy_is_unreachable(service: SmallService, caddy: CaddyRoute, told: object) -> None:
     service.answers[HANDLE] = service.answers["GET /reverse_proxy/upstreams"] = status(200, told)
     for ask in (caddy.read, caddy.count_requests):
-        with pytest.raises(Unreachable, match="not caddy at"):
+        with pytest.raises(Unreachable, match="not Caddy at"):
             ask(5)
 
 
