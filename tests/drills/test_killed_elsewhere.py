@@ -25,7 +25,7 @@ from tests.drills.tally import Tally
 from tests.drills.vercel_log import VercelLog
 from tests.flows import docked, hosted, railed
 from tests.flows.docked import docked_shop
-from tests.flows.elsewhere import Elsewhere
+from tests.flows.elsewhere import BACKED_UP, Elsewhere
 from tests.flows.environments import QUICK
 from tests.flows.hosted import hosted_shop
 from tests.flows.on_cloud_run import OnCloudRun, shop_on_cloud_run
@@ -126,7 +126,7 @@ def on_cloud_run(
     shared_production.reset()
     ledger, folder = shared_stack.surroundings["BACKSTOP_LEDGER_URL"], tmp_path_factory.mktemp("on_cloud_run")
     with shop_on_cloud_run(shared_production, GOOD, folder) as shop, running_proxy(shop.cloud_run.url) as proxy:
-        shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}))
+        shop.apply(shop.platform.model_copy(update={"url": proxy.endpoint}), **BACKED_UP)
         log = CloudRunLog(ledger, shop.environment, proxy)
         traffic = shop.platform.read_traffic
         yield Watched("on Cloud Run", shop.environment, shop, log, lambda: log.begin(traffic()), {"platform": proxy})

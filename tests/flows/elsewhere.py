@@ -13,6 +13,7 @@ from tests.blocks.platforms.waiting import eventually
 from tests.flows.environments import PRODUCTION, QUICK, Parts
 from tests.flows.production import START_SECONDS, Production
 
+BACKED_UP: Parts = {part: yaml.safe_load(PRODUCTION.read_text())[part] for part in ("store", "backups")}
 KEEN: Parts = {
     "limits": {**QUICK["limits"], "minimum_samples": 30},
     "rollout": {**QUICK["rollout"], "step_seconds": 8, "window_seconds": 40},
@@ -59,10 +60,15 @@ class Elsewhere(ABC):
         return name
 
     def apply(self, platform: Platform, name: str = "", **parts: Any) -> None:
-        """Production's environment, with shorter windows, its platform reached like that, and with these parts."""
+        """Production's environment, with shorter windows, its platform reached like that, and with these parts.
+
+        Without a store, unless the parts have one. Whoever gives it one takes it away in the end: `backups-due` starts
+        runs for whatever has one.
+        """
         fields = platform.model_dump(mode="json", include=set(type(platform).model_fields))
         content = {**yaml.safe_load(PRODUCTION.read_text()), "environment": name or self.environment}
         del content["approvals"]
+        del content["store"], content["backups"]
         content["platform"] = {"type": fields.pop("vendor"), **fields}
         content["service"]["url"] = self.url
         content["rollout"] |= QUICK["rollout"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.shop.visits import read_visits
+from tests.flows.elsewhere import BACKED_UP
 from tests.flows.on_cloud_run import ENVIRONMENT, KEY, OnCloudRun, shop_on_cloud_run
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
@@ -23,8 +24,9 @@ pytestmark = pytest.mark.timeout(400)
 def shop(shared_production: Production, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCloudRun]:
     shared_production.reset()
     with shop_on_cloud_run(shared_production, GOOD, tmp_path_factory.mktemp("on-cloud-run")) as shop:
-        shop.apply(shop.platform)
+        shop.apply(shop.platform, **BACKED_UP)
         yield shop
+        shop.apply(shop.platform)
     shared_production.reset()
 
 

@@ -15,7 +15,7 @@ import yaml
 from deployments.apply import ROOT
 from tests.blocks.platforms.engine import require_engine
 from tests.flows.docked import docked_shop
-from tests.flows.elsewhere import Elsewhere
+from tests.flows.elsewhere import BACKED_UP, Elsewhere
 from tests.flows.hosted import hosted_shop
 from tests.flows.interface import Interface
 from tests.flows.on_cloud_run import shop_on_cloud_run
@@ -66,7 +66,7 @@ def test_all_of_them_are_done_and_change_nothing(
     example = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     place = bring(example["platform"]["type"])
     parts = {part: _known(example[part], place.folder) for part in OF_THE_EXAMPLE if part in example}
-    place.apply(place.platform, name, **parts)
+    place.apply(place.platform, name, **BACKED_UP | parts)
     made = stack.run_procedure("back-up-database", name)
     assert made["ending"] == "Done", made["message"]
     backup = str(made["message"]).split()[1]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.blocks.platforms.engine import require_engine
 from tests.flows.docked import ENVIRONMENT, Docked, docked_shop
+from tests.flows.elsewhere import BACKED_UP
 from tests.flows.production import GOOD, Production
 from tests.flows.records import Records
 from tests.running_stack import RunningStack
@@ -22,8 +23,9 @@ def docked(shared_production: Production, tmp_path_factory: pytest.TempPathFacto
     require_engine()
     shared_production.reset()
     with docked_shop(shared_production, [GOOD, BETTER, BAD], tmp_path_factory.mktemp("docked")) as docked:
-        docked.apply(docked.platform)
+        docked.apply(docked.platform, **BACKED_UP)
         yield docked
+        docked.apply(docked.platform)
     shared_production.reset()
 
 

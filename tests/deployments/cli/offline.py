@@ -12,7 +12,7 @@ from deployments.apply import ROOT
 from tests.running_stack import RunningStack
 
 STAGING = ROOT / "deployments" / "environments" / "shop-staging.yaml"
-SECONDS = 110
+SECONDS = 240
 
 
 class Offline:
