@@ -114,7 +114,7 @@ def test_an_application_that_is_not_well(service: SmallService, answer: Respond,
     failed = only_failure(look(describe(service.url, response_seconds=0.1)))
     assert failed.name == "app"
     assert complaint in failed.detail
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 def test_nobody_answers() -> None:

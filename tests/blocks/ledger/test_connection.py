@@ -72,7 +72,7 @@ def test_a_server_that_takes_connections_and_says_nothing(
         began = time.monotonic()
         with pytest.raises(LedgerUnreachable):
             connect("run-1", at_port(ledger.url, silent.getsockname()[1]))
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_the_address_comes_from_the_surroundings(ledger: LedgerDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
