@@ -372,7 +372,7 @@ class CloudRunStandIn:
         if not target.get("tag") or not revision or not revision.release:
             return target
         found = next(one for one in self.beneath.read_releases() if one.id == revision.release)
-        return {**target, "uri": found.url or f"https://{target['tag']}---shop-abc-ew.a.run.app"}
+        return {**target, "uri": found.url or f"http://127.0.0.1:9/{target['tag']}"}
 
     def _as_revision(self, name: str) -> dict[str, Any]:
         revision, state = self._revisions[name], self._state(name)
