@@ -65,9 +65,10 @@ def return_consumers(environment: Environment, before: TrafficBefore) -> None:
 
 def _keeps_old_secrets(environment: Environment, release: Release) -> bool:
     """Whether it was started before a rotation, and what starts it again gives it the values of then."""
-    renewable = Capability.SCALE in environment.platform.capabilities
-    started = release.created_at, release.started_by
-    return not renewable and was_rotated_since(current_run().connection, environment.environment, *started)
+    if Capability.SCALE in environment.platform.capabilities:
+        return False
+    connection, name = current_run().connection, environment.environment
+    return was_rotated_since(connection, name, release.created_at, but_by=release.started_by)
 
 
 def _bring_back(environment: Environment, release_id: str) -> None:

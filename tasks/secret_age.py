@@ -24,9 +24,9 @@ def read_previous(connection: Connection, environment: str) -> dict[str, datetim
     return {str(row["secret"]): row["until"] for row in rows if isinstance(row["until"], datetime)}
 
 
-def was_rotated_since(connection: Connection, environment: str, moment: datetime, run_id: str) -> bool:
-    """Whether any was, by another run than that one."""
-    since = {"environment": environment, "event": ROTATED, "moment": moment, "run": run_id}
+def was_rotated_since(connection: Connection, environment: str, moment: datetime, but_by: str) -> bool:
+    """Whether any was, by another run than this one."""
+    since = {"environment": environment, "event": ROTATED, "moment": moment, "run": but_by}
     return connection.execute(_SINCE, since).fetchone() is not None
 
 
