@@ -10,7 +10,7 @@ from tests.blocks.platforms.waiting import eventually
 from tests.running_stack import RunningStack
 
 SECONDS = 20
-RUN_SECONDS = 90
+RUN_SECONDS = 180
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 

@@ -9,7 +9,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, PROGRAMS)), None)
 """Path of the first of them that is on PATH."""
 
-RUN_SECONDS = 90
+RUN_SECONDS = 180
 
 
 class Interface:

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from tests.blocks.platforms.waiting import eventually
 from tests.running_stack import RunningStack
 
-RUN_SECONDS = 90
+RUN_SECONDS = 180
 
 
 class Records:

@@ -14,7 +14,7 @@ from tests.running_stack import RunningStack
 
 BETTER, BAD, WITH_MIGRATION = "v1.1.0", "v1.3.0", "v2.0.0"
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

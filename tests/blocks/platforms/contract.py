@@ -7,6 +7,7 @@ stub.py. What a platform says it cannot do (its capabilities) is skipped.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from uuid import uuid4
 
@@ -190,11 +191,12 @@ class PlatformContract(TrafficContract):
 
     def test_logs_are_the_newest_lines_oldest_first(self, subject: Subject) -> None:
         release = subject.start(subject.good)
-        eventually(lambda: any(line.startswith("listening") for line in subject.platform.read_logs(release.id)))
-        everything = subject.platform.read_logs(release.id)
+        read = partial(subject.platform.read_logs, release.id)
+        eventually(lambda: any(line.startswith("listening") for line in read()), tell=read)
+        everything = read()
         starting = everything.index(f"starting {subject.good.version}")
         assert everything[starting + 1].startswith("listening")
-        assert subject.platform.read_logs(release.id, lines=1) == everything[-1:]
+        assert read(lines=1) == everything[-1:]
 
     def test_a_release_that_does_not_start_says_why(self, subject: Subject) -> None:
         broken = subject.broken
