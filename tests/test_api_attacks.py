@@ -148,6 +148,7 @@ def test_a_template_in_a_free_text_stays_text(api: httpx.Client, traces: Traces)
     traces.assert_none_of(run_id)
 
 
+@pytest.mark.drill
 def test_after_a_bare_prefect_deploy_the_flow_refuses_unknown_environments_and_apply_restores_the_list(
     stack: RunningStack, api: httpx.Client, traces: Traces, tmp_path: Path
 ) -> None:

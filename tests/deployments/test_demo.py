@@ -37,6 +37,7 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack
         stack.run("down", "--purge")
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(WITHIN)
 def test_interrupted_in_the_middle_of_a_deploy(own_stack: RunningStack) -> None:
     with own_stack.begin("demo") as demo:

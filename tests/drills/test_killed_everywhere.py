@@ -15,16 +15,18 @@ from tests.drills.tally import Tally
 PROCEDURES = {
     **dict.fromkeys(("deploy", "deploy of a broken release", "roll-back-deploy", "back-up-database"), 3),
     **dict.fromkeys(("verify-backup", "restore-and-verify", "restore-table"), 3),
-    **dict.fromkeys(("undo-restore-table", "prune-backups"), 2),
-    **dict.fromkeys(("undo-restore", "undo-restore that would lose writes"), 1),
+    "prune-backups": 2,
+    **dict.fromkeys(("undo-restore", "import-dump", "dr-drill, recovery-test"), 1),
     **dict.fromkeys(("rotate-secrets", "rotate-secrets after a breach", "roll-back-rotation"), 1),
-    **dict.fromkeys(("rotate-secrets of every kind", "rotate-secrets, previous retired"), 1),
-    **dict.fromkeys(("import-dump", "dr-drill, recovery-test"), 1),
 }
 """With how many moments of each the tests try."""
 ALWAYS = {"undo-restore": [Moment("after", what="effect done switch databases back")]}
 """And with which: here the database of before is live, and nobody may connect to it yet."""
 DRILLS_ONLY = [
+    "undo-restore-table",
+    "undo-restore that would lose writes",
+    "rotate-secrets of every kind",
+    "rotate-secrets, previous retired",
     "dr-drill, database-loss",
     "dr-drill, service-outage",
     "dr-drill, region-loss",

@@ -33,6 +33,7 @@ def practice(shop: ShopDatabase, moving: Moving, backup: str, staging_platform: 
     return through(staging_platform, restore_elsewhere(shop, moving, backup))
 
 
+@pytest.mark.drill
 def test_with_roles_made_and_with_the_variable_changed(drill: Drill, practice: Practice, tally: Tally) -> None:
     for what in ("make roles", "switch databases"):
         moment = Moment("after", what=f"effect done {what}")

@@ -33,6 +33,7 @@ def practice(shop: ShopDatabase, on_cloud_sql: OnCloudSql, moment: str, staging_
     return through(staging_platform, back_to_a_point_in_time(shop, on_cloud_sql, moment))
 
 
+@pytest.mark.drill
 def test_with_the_variable_changed(drill: Drill, practice: Practice, tally: Tally) -> None:
     moment = Moment("after", what="effect done switch databases")
     with tally.trying(practice.name, "flow", moment) as survived:

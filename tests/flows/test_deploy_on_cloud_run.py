@@ -58,6 +58,7 @@ def test_a_good_release_gets_its_traffic_by_percent_and_a_bad_one_is_rolled_back
     records.assert_settled(keen)
 
 
+@pytest.mark.drill
 def test_while_a_migration_stops_writes_nobody_is_let_in_and_the_scaling_of_before_comes_back(
     stack: RunningStack, shared_production: Production, shop: OnCloudRun, records: Records
 ) -> None:

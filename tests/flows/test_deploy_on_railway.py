@@ -27,6 +27,7 @@ def railed(shared_production: Production, tmp_path_factory: pytest.TempPathFacto
     shared_production.reset()
 
 
+@pytest.mark.drill
 def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     stack: RunningStack, shared_production: Production, railed: Railed, records: Records
 ) -> None:

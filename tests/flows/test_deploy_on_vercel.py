@@ -57,6 +57,7 @@ def test_a_good_release_gets_all_traffic_and_a_bad_one_is_rolled_back(
     records.assert_settled(keen)
 
 
+@pytest.mark.drill
 def test_with_rolling_releases_it_goes_through_the_projects_stages(
     stack: RunningStack, shared_production: Production, hosted: Hosted, records: Records, interface: Interface
 ) -> None:

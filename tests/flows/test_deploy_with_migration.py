@@ -99,6 +99,7 @@ def test_a_release_that_fails_its_verification_leaves_neither(
     records.assert_settled(ENVIRONMENT)
 
 
+@pytest.mark.drill
 def test_what_visitors_wrote_with_it_stays_and_a_human_is_asked(
     production: Production, runner: Runner, records: Records
 ) -> None:

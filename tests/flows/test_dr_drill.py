@@ -172,6 +172,7 @@ def rebuilt() -> set[Path]:
     return set(Path("/tmp").glob(f"{PREFIX}rebuilt*"))  # noqa: S108 (where they lie)
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(900)  # a whole stack is brought up in it
 def test_after_a_total_loss_all_is_rebuilt_from_store_code_and_escrow(
     stack: RunningStack, store: Path, escrow: Path, records: Records

@@ -70,6 +70,7 @@ def test_without_a_ledger_nothing_begins(
     assert records.newest_run(ENVIRONMENT) == newest
 
 
+@pytest.mark.drill
 def test_a_ledger_that_goes_away_for_a_moment_ends_the_deploy_which_puts_itself_back(
     stack: RunningStack, production: Production, records: Records, proxy: FaultProxy
 ) -> None:

@@ -357,6 +357,7 @@ def people_are_asked(stack: RunningStack, migrations: Migrations, tmp_path: Path
     stack.run("apply", str(write_environment(tmp_path, migrations)))
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("people_are_asked")
 def test_when_what_is_pending_changes_while_people_are_asked_they_are_asked_again(
     shop: ShopDatabase, migrations: Migrations, records: Records, api: httpx.Client, people: People

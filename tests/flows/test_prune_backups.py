@@ -53,6 +53,7 @@ def test_only_told_so_it_deletes_and_only_its_own(stack: RunningStack, folder: P
     assert not leftover.exists()
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(700)
 def test_what_is_due_is_started_once(stack: RunningStack, folder: Path, interface: Interface) -> None:
     for backup in backups(folder):

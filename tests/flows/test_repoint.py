@@ -142,6 +142,7 @@ def test_a_release_that_does_not_start_on_it_puts_all_back(
     records.assert_settled(REPOINTED)
 
 
+@pytest.mark.drill
 def test_a_migration_that_has_no_way_down_is_taken_back_by_the_variable(
     shop: ShopDatabase, platform: SandboxPlatform, records: Records, tmp_path: Path
 ) -> None:

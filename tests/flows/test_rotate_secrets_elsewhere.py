@@ -26,7 +26,10 @@ SHOPS = {"Vercel": hosted_shop, "Railway": railed_shop, "Cloud Run": shop_on_clo
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture(scope="module", params=SHOPS)
+@pytest.fixture(
+    scope="module",
+    params=["Vercel", *(pytest.param(name, marks=pytest.mark.drill) for name in ("Railway", "Cloud Run"))],
+)
 def shop(
     request: pytest.FixtureRequest, shared_production: Production, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Elsewhere]:

@@ -30,6 +30,7 @@ def in_secret_manager(production: Production, shared_in_secret_manager: InSecret
     return shared_in_secret_manager
 
 
+@pytest.mark.drill
 def test_both_have_the_new_one_and_only_that_can_be_asked_for(
     in_secret_manager: InSecretManager, records: Records, interface: Interface
 ) -> None:

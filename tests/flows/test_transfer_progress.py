@@ -50,6 +50,7 @@ def write_environment(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.drill
 def test_of_a_backup(shop: ShopDatabase, line: FaultProxy, interface: Interface) -> None:
     with shop.stack.begin("run", "back-up-database", ENVIRONMENT, "--wait") as process:
         see_it_move(process, interface, f"Backing up {ENVIRONMENT}")

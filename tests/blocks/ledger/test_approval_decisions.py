@@ -221,6 +221,7 @@ def test_a_code_that_was_typed_on_the_host_is_not_spent_by_a_slip(connection: Co
     assert decide(connection, request, answer._replace(reason=REASON), NOW).state == "approved"
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(300)
 def test_of_ten_thousand_guesses_a_day_few_are_looked_at_and_none_counts(
     connection: Connection, grace: Person, alan: Person

@@ -20,6 +20,9 @@ from deployments.stack.processes import is_alive
 from deployments.stack.record import Launched
 from tests.running_stack import WITHIN, RunningStack
 
+OFTEN = ("postgres", "server", "worker", "shop-production")
+"""Parts that are killed in every run of the tests: what the others rest on, and what users reach."""
+
 
 def kill(stack: RunningStack, *names: str) -> None:
     for name in names:
@@ -47,7 +50,9 @@ def shop_answers(stack: RunningStack) -> bool:
     return httpx.get(f"{stack.layout.front_url('production')}/health/detailed", timeout=5).is_success
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.drill) for name in NAMES]
+)
 def test_killed_part_is_started_anew_and_no_other(stack: RunningStack, name: str) -> None:
     before = stack.pids()
     kill(stack, name)
