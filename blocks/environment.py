@@ -1,6 +1,8 @@
 """An environment: everything that a procedure acts upon, under one name."""
 
 import re
+from operator import itemgetter
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import BlockDocumentFilter, BlockDocumentFilterBlockTypeId
@@ -89,12 +91,15 @@ def load_environment(name: str) -> Environment:
         raise BadParameter("environment", name, "an applied environment (see `backstop status`)") from None
 
 
-def read_environment_names(client: SyncPrefectClient) -> list[str]:
-    """Names of all environments that were applied, sorted."""
+def read_applied(client: SyncPrefectClient) -> dict[str, dict[str, Any]]:
+    """Name → fields of every environment that was applied, in the order of the names; a part's are within them.
+
+    One request, whatever their number: to load an environment takes one for each, and makes all its blocks.
+    """
     try:
         kind = client.read_block_type_by_slug("environment")
     except ObjectNotFound:
-        return []
+        return {}
     documents = client.request(
         "POST",
         "/block_documents/filter",
@@ -104,4 +109,4 @@ def read_environment_names(client: SyncPrefectClient) -> list[str]:
             ).model_dump(mode="json", exclude_none=True)
         },
     ).json()
-    return sorted(document["name"] for document in documents)
+    return {found["name"]: found["data"] for found in sorted(documents, key=itemgetter("name"))}

@@ -10,14 +10,16 @@ import yaml
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterId
 from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.context import SyncClientContext
-from prefect.exceptions import ObjectNotFound
 
-from blocks.environment import Environment, read_environment_names
+from blocks.environment import Environment, read_applied
 from deployments.environment_file import PARTS, build_environment, read_environment_file
+from deployments.time_zones import remember_time_zones
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +29,7 @@ def apply(paths: Iterable[Path], check: bool) -> list[str]:
 
     With `check` nothing is saved. Raises BadEnvironmentFile.
     """
+    remember_time_zones()
     # One client for all calls: making one takes longer than a call.
     with SyncClientContext.get_or_create():
         differences = [line for path in paths for line in apply_environment(path, check)]
@@ -57,23 +60,32 @@ def apply_environment(path: Path, check: bool) -> list[str]:
 def apply_deployments(check: bool) -> list[str]:
     """Create or update every deployment of prefect.yaml, its `environment` one of those that exist."""
     with get_client(sync_client=True) as client:
-        names = read_environment_names(client)
-        environments = [found for found in map(_saved, names) if found]
+        environments = read_applied(client)
         described = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-        differences = []
-        for one in described:
-            differences += _apply_deployment(client, one, names, environments, check)
-    return differences
+        saved = _read_deployments(client, [one["name"] for one in described])
+        return [line for one in described for line in _apply_deployment(client, one, saved, environments, check)]
+
+
+def _read_deployments(client: SyncPrefectClient, names: list[str]) -> dict[tuple[str, str], DeploymentResponse]:
+    """Flow and name → what is saved, of those with these names."""
+    found = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)))
+    flows = client.read_flows(flow_filter=FlowFilter(id=FlowFilterId(any_=[one.flow_id for one in found])))
+    called = {flow.id: flow.name for flow in flows}
+    return {(called[one.flow_id], one.name): one for one in found}
 
 
 def _apply_deployment(
-    client: SyncPrefectClient, one: dict[str, Any], names: list[str], environments: list[Environment], check: bool
+    client: SyncPrefectClient,
+    one: dict[str, Any],
+    saved: dict[tuple[str, str], DeploymentResponse],
+    environments: dict[str, dict[str, Any]],
+    check: bool,
 ) -> list[str]:
     module, attribute = one["entrypoint"].rsplit(".", 1)
     flow: Flow[..., Any] = getattr(import_module(module), attribute)
     schema = flow.parameters.model_dump()
     if "environment" in schema["properties"]:
-        schema["properties"]["environment"]["enum"] = names
+        schema["properties"]["environment"]["enum"] = list(environments)
     schema["additionalProperties"] = False
     wanted = {
         "description": one["description"],
@@ -89,35 +101,47 @@ def _apply_deployment(
     described = one.get("schedules", [])
     occasions = _occasions(one["name"], environments) if "environment" in schema["properties"] else [{}]
     schedules = [_schedule(schedule, occasion) for schedule in described for occasion in occasions]
-    try:
-        found = client.read_deployment_by_name(f"{flow.name}/{one['name']}")
-        differences = [f"{title}: {field}" for field, value in wanted.items() if getattr(found, field) != value]
-        # Whoever paused a schedule in the interface meant it.
-        paused = {schedule.slug for schedule in found.schedules if not schedule.active}
-        schedules = [one.model_copy(update={"active": one.active and one.slug not in paused}) for one in schedules]
-        if sorted(map(_as_told, found.schedules)) != sorted(map(_as_told, schedules)):
-            differences.append(f"{title}: schedules")
-    except ObjectNotFound:
-        differences = [f"{title}: new"]
-    if differences and not check:
-        client.create_deployment(
-            flow_id=client.create_flow_from_name(flow.name),
-            name=one["name"],
-            schedules=schedules,
-            **wanted,
-        )
+    found = saved.get((flow.name, one["name"]))
+    if found is None:
+        if not check:
+            _create(client, flow.name, one["name"], schedules, wanted)
+        return [f"{title}: new"]
+    changed = {field: value for field, value in wanted.items() if getattr(found, field) != value}
+    differences = [f"{title}: {field}" for field in changed]
+    # Whoever paused a schedule in the interface meant it.
+    paused = {schedule.slug for schedule in found.schedules if not schedule.active}
+    schedules = [one.model_copy(update={"active": one.active and one.slug not in paused}) for one in schedules]
+    if sorted(map(_as_told, found.schedules)) != sorted(map(_as_told, schedules)):
+        differences.append(f"{title}: schedules")
+        if not check:
+            _create(client, flow.name, one["name"], schedules, wanted)  # an update would keep schedules that are gone
+    elif changed and not check:
+        client.update_deployment(found.id, DeploymentUpdate(**changed))
     return differences
 
 
-def _occasions(procedure: str, environments: list[Environment]) -> list[dict[str, str]]:
+def _create(
+    client: SyncPrefectClient,
+    flow: str,
+    name: str,
+    schedules: list[DeploymentScheduleCreate],
+    wanted: dict[str, Any],
+) -> None:
+    """In place of one of the same name."""
+    client.create_deployment(flow_id=client.create_flow_from_name(flow), name=name, schedules=schedules, **wanted)
+
+
+def _occasions(procedure: str, environments: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     """For which environments a procedure is scheduled, and what such a schedule has of its own.
 
     Drills begin by the clock of the environment's people; all others by the one that prefect.yaml names.
     """
     if procedure == "dr-drill":
-        drilled = [(found.environment, found.drills) for found in environments if found.drills]
-        return [{"environment": name, "timezone": drills.time_zone} for name, drills in drilled]
-    return [{"environment": found.environment} for found in environments if found.store and found.database]
+        drilled = [(name, drills) for name, fields in environments.items() if (drills := fields.get("drills"))]
+        return [{"environment": name, "timezone": drills["time_zone"]} for name, drills in drilled]
+    return [
+        {"environment": name} for name, fields in environments.items() if fields.get("store") and fields.get("database")
+    ]
 
 
 def _schedule(described: dict[str, Any], occasion: dict[str, str]) -> DeploymentScheduleCreate:

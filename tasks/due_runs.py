@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 
-from blocks.environment import Environment, load_environment, read_environment_names
+from blocks.environment import Environment, load_environment, read_applied
 from blocks.errors import BackstopError
 from blocks.ledger.connection import connect
 from blocks.ledger.fence import read_holder
@@ -21,8 +21,8 @@ REQUESTED_BY = "backups-due"
 def load_environments() -> list[Environment]:
     """Every environment. One that cannot be loaded keeps nobody from the others."""
     with get_client(sync_client=True) as client:
-        names = read_environment_names(client)
-    return [found for name in names if (found := _load(name))]
+        applied = read_applied(client)
+    return [found for name in applied if (found := _load(name))]
 
 
 def _load(name: str) -> Environment | None:

@@ -14,6 +14,7 @@ from prefect.server.api.server import create_app
 from sqlalchemy import Engine, event
 
 from deployments.stack.refused_answers import NotesRefusals
+from deployments.time_zones import remember_time_zones
 
 
 def leave_out_trigrams(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--refused-answers", type=Path, required=True, help="folder in which they are counted")
     arguments = parser.parse_args()
+    remember_time_zones()
     event.listen(Engine, "before_cursor_execute", leave_out_trigrams, retval=True)
     server = NotesRefusals(create_app(final=True), arguments.refused_answers)
     uvicorn.run(server, host="127.0.0.1", port=arguments.port, log_level="warning")

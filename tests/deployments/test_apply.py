@@ -10,7 +10,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from blocks.environment import load_environment, read_environment_names
+from blocks.environment import load_environment, read_applied
 from blocks.errors import BadParameter
 from deployments.apply import ROOT, apply_deployments, apply_environment
 from deployments.environment_file import PARTS
@@ -179,7 +179,7 @@ def test_no_block_of_an_environment_holds_a_secret(stack: RunningStack, apply: A
 
 def names() -> list[str]:
     with get_client(sync_client=True) as client:
-        return read_environment_names(client)
+        return list(read_applied(client))
 
 
 def scheduled(procedure: str) -> dict[str, str]:
