@@ -76,35 +76,18 @@ def _read_deployments(client: SyncPrefectClient, names: list[str]) -> dict[tuple
 
 def _apply_deployment(
     client: SyncPrefectClient,
-    one: dict[str, Any],
+    described: dict[str, Any],
     saved: dict[tuple[str, str], DeploymentResponse],
     environments: dict[str, dict[str, Any]],
     check: bool,
 ) -> list[str]:
-    module, attribute = one["entrypoint"].rsplit(".", 1)
-    flow: Flow[..., Any] = getattr(import_module(module), attribute)
-    schema = flow.parameters.model_dump()
-    if "environment" in schema["properties"]:
-        schema["properties"]["environment"]["enum"] = list(environments)
-    schema["additionalProperties"] = False
-    wanted = {
-        "description": one["description"],
-        "tags": one["tags"],
-        "entrypoint": one["entrypoint"],
-        "work_pool_name": one["work_pool"]["name"],
-        "job_variables": one["work_pool"].get("job_variables", {}),
-        "parameter_openapi_schema": schema,
-        "enforce_parameter_schema": True,
-        "pull_steps": [],  # `prefect deploy` would have every run work in the folder that it was typed in
-    }
-    title = f"deployment {flow.name}/{one['name']}"
-    described = one.get("schedules", [])
-    occasions = _occasions(one["name"], environments) if "environment" in schema["properties"] else [{}]
-    schedules = [_schedule(schedule, occasion) for schedule in described for occasion in occasions]
-    found = saved.get((flow.name, one["name"]))
+    flow, name = _import_flow(described["entrypoint"]), described["name"]
+    wanted, schedules = _wanted(described, flow, environments), _schedules(described, flow, environments)
+    title = f"deployment {flow.name}/{name}"
+    found = saved.get((flow.name, name))
     if found is None:
         if not check:
-            _create(client, flow.name, one["name"], schedules, wanted)
+            _create(client, flow.name, name, schedules, wanted)
         return [f"{title}: new"]
     changed = {field: value for field, value in wanted.items() if getattr(found, field) != value}
     differences = [f"{title}: {field}" for field in changed]
@@ -114,10 +97,41 @@ def _apply_deployment(
     if sorted(map(_as_told, found.schedules)) != sorted(map(_as_told, schedules)):
         differences.append(f"{title}: schedules")
         if not check:
-            _create(client, flow.name, one["name"], schedules, wanted)  # an update would keep schedules that are gone
+            _create(client, flow.name, name, schedules, wanted)  # an update would keep schedules that are gone
     elif changed and not check:
         client.update_deployment(found.id, DeploymentUpdate(**changed))
     return differences
+
+
+def _import_flow(entrypoint: str) -> Flow[..., Any]:
+    module, attribute = entrypoint.rsplit(".", 1)
+    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def _wanted(described: dict[str, Any], flow: Flow[..., Any], environments: Iterable[str]) -> dict[str, Any]:
+    """Field of a deployment → what it should hold; schedules stand apart."""
+    schema = flow.parameters.model_dump()
+    if "environment" in schema["properties"]:
+        schema["properties"]["environment"]["enum"] = list(environments)
+    schema["additionalProperties"] = False
+    return {
+        "description": described["description"],
+        "tags": described["tags"],
+        "entrypoint": described["entrypoint"],
+        "work_pool_name": described["work_pool"]["name"],
+        "job_variables": described["work_pool"].get("job_variables", {}),
+        "parameter_openapi_schema": schema,
+        "enforce_parameter_schema": True,
+        "pull_steps": [],  # `prefect deploy` would have every run work in the folder that it was typed in
+    }
+
+
+def _schedules(
+    described: dict[str, Any], flow: Flow[..., Any], environments: dict[str, dict[str, Any]]
+) -> list[DeploymentScheduleCreate]:
+    takes_environment = "environment" in flow.parameters.properties
+    occasions = _occasions(described["name"], environments) if takes_environment else [{}]
+    return [_schedule(schedule, occasion) for schedule in described.get("schedules", []) for occasion in occasions]
 
 
 def _create(
