@@ -44,12 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Brought up once; whatever a test breaks, it mends."""
     stack = RunningStack(tmp_path_factory.mktemp("stack") / "state")
-    try:
+    with stack.taken_down_afterwards():
         stack.run("up")
         yield stack
-    finally:
-        stack.runner.close()
-        stack.run("down", "--purge")
 
 
 @pytest.fixture

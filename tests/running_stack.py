@@ -19,6 +19,7 @@ from deployments.stack.state import State
 from deployments.stack.surroundings import worker_environment
 from tests.flows.runner import KeptRunner
 
+COMMAND = (sys.executable, "-m", "deployments.cli")
 WITHIN = 180
 
 
@@ -51,8 +52,8 @@ class RunningStack:
     def begin(self, *words: str, stdin: bool = False) -> subprocess.Popen[str]:
         """The command under way; with `stdin` it reads what a test writes."""
         return subprocess.Popen(
-            [sys.executable, "-m", "deployments.cli", *words],
-            env={**os.environ, "BACKSTOP_STATE": str(self.folder), "BACKSTOP_SCHEDULES": "paused"},
+            [*COMMAND, *words],
+            env=self._variables,
             stdin=subprocess.PIPE if stdin else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,6 +84,24 @@ class RunningStack:
         words = [word for name, value in parameters.items() for word in ("-p", f"{name}={_as_word(value)}")]
         _, output = self.try_to_run("run", procedure, environment, *words, "--wait", "--json")
         return dict(json.loads(output.splitlines()[-1]))
+
+    @contextmanager
+    def taken_down_afterwards(self) -> Iterator[None]:
+        """And its folder deleted. A process of its own does it at the end of its input: even if this one is killed."""
+        at_the_end = ["/bin/sh", "-c", 'read -r end; exec "$@"', "sh", *COMMAND, "down", "--purge"]
+        with subprocess.Popen(
+            at_the_end, env=self._variables, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        ) as down:
+            try:
+                yield
+            finally:
+                self.runner.close()
+                down.communicate(timeout=WITHIN)
+        assert down.returncode == 0
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, "BACKSTOP_STATE": str(self.folder), "BACKSTOP_SCHEDULES": "paused"}
 
     @property
     def surroundings(self) -> dict[str, str]:

@@ -19,11 +19,9 @@ STAGING = CHECKOUT / "deployments" / "environments" / "shop-staging.yaml"
 def own_stack() -> Iterator[RunningStack]:
     with TemporaryDirectory(prefix="backstop-benchmark-") as folder:
         stack = RunningStack(Path(folder) / "state")
-        try:
+        with stack.taken_down_afterwards():
             stack.run("up")
             yield stack
-        finally:
-            stack.run("down", "--purge")
 
 
 def apply_environment(stack: RunningStack, name: str, **parts: dict[str, Any]) -> Path:

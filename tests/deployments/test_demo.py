@@ -31,10 +31,8 @@ ENDINGS = {
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     stack = RunningStack(tmp_path_factory.mktemp("demo") / "state")
-    try:
+    with stack.taken_down_afterwards():
         yield stack
-    finally:
-        stack.run("down", "--purge")
 
 
 @pytest.mark.drill

@@ -26,11 +26,9 @@ FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     stack = RunningStack(tmp_path_factory.mktemp("own") / "state")
-    try:
+    with stack.taken_down_afterwards():
         stack.run("up")
         yield stack
-    finally:
-        stack.run("down", "--purge")
 
 
 @pytest.fixture(scope="module")

@@ -11,5 +11,5 @@ from tests.running_stack import RunningStack
 def offline(stack: RunningStack, tmp_path: Path) -> Iterator[Offline]:
     """With a folder of its own; whatever it started is ended."""
     offline = Offline(stack, tmp_path / "journal")
-    yield offline
-    offline.stack.run("down", "--purge")
+    with offline.stack.taken_down_afterwards():
+        yield offline
