@@ -6,7 +6,7 @@ from tests.blocks.platforms.waiting import eventually
 from tests.drills.database_log import DatabaseLog
 from tests.drills.migrating import ADD, DROP, TIDY, VERSION, State
 from tests.drills.outcome import Practice
-from tests.drills.practices import own_schemas
+from tests.drills.practices import drop_own_schemas, own_schemas
 from tests.flows.migrations import ENVIRONMENT as MIGRATED
 from tests.flows.migrations import Migrations
 from tests.flows.shop_database import ENVIRONMENT as STAGING
@@ -22,6 +22,7 @@ def undo_restore(shop: ShopDatabase, backup: str) -> Practice:
     def prepare() -> object:
         if shop.read().oid not in restored:
             shop.drop_others()
+            drop_own_schemas(shop)
             shop.write_task("acknowledged")
             kept[:] = [shop.read().oid]
             _run(shop, "restore-and-verify", STAGING, backup=backup, accept_loss=EVERYTHING)
@@ -53,6 +54,8 @@ def undo_restore_table(shop: ShopDatabase, backup: str) -> Practice:
     rows_before: list[Sequence[object]] = []
 
     def prepare() -> object:
+        if not rows_before:
+            drop_own_schemas(shop)  # of another practice
         if not own_schemas(shop):
             shop.write_task("written since")
             rows_before[:] = _tasks(shop)
