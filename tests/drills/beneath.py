@@ -60,7 +60,7 @@ class Beneath:
         return Strike(moment, lambda _: os.kill(pids["postgres"], signal.SIGKILL))
 
     def _begin(self, practice: Practice, process: Watched) -> None:
-        self._forked.variables = {}
+        self._forked.variables = self._stack.surroundings
         self._forked.begin(practice.procedure, practice.environment, process, **practice.parameters)
 
     def _begin_at_worker(self, practice: Practice, process: Watched) -> None:

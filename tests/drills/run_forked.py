@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any
 
+from prefect.context import refresh_global_settings_context
+
 from tests.drills import mutants
 from tests.drills.program_starts import tell_of_starts
 from tests.flows.run_here import PROCEDURES
@@ -25,6 +27,7 @@ def main() -> None:
             os.close(opening)
             os.read(gate, 1)
             os.environ.update(variables)
+            refresh_global_settings_context()  # Prefect's server may have moved to another port since
             if starts:
                 tell_of_starts(starts)
             if mutant:
