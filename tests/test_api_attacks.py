@@ -177,6 +177,7 @@ def test_a_run_that_has_ended_cannot_be_made_to_repeat_its_effects(
 ) -> None:
     run = stack.run_as_ci("deploy", "shop-staging", version=version)
     assert run["ending"] == ending, run
+    wait_for_end(api, run["run"])  # by the ledger it has ended already; its process tells Prefect next
     traces = Traces(stack)
     effects = "SELECT count(*) FROM audit WHERE run_id = %s AND event = 'effect intended'"
     before = traces.ledger(effects, run["run"])
