@@ -88,7 +88,7 @@ def _differences(folder: Path) -> dict[str, Parts]:
         },
         "shop-overdue": {},  # of which nothing was ever rotated
         "shop-tagged": {
-            "rollout": {"deployer": "tag", "hotfix_window_seconds": 30},
+            "rollout": {"deployer": "tag", "hotfix_window_seconds": 90},
             "source": {"folder": str(folder / "clone"), "remote": "origin"},
         },
     }
