@@ -8,11 +8,13 @@ import psycopg
 
 from blocks.errors import BackstopError
 from blocks.ledger.connection import Connection, connect, has_session
-from deployments.prefect_api import FINAL, PrefectApi
+from deployments.prefect_api import FINAL, PrefectApi, PrefectAway
 
 POLL_SECONDS = 0.1
 STATE_SECONDS = 1.0
 """Prefect is asked less often than the ledger: for it, every question is work."""
+SILENCE_SECONDS = 600
+"""How long Prefect's server may say nothing: a run rides that out, and so does who follows it."""
 AFTERMATH_SECONDS = 90
 """How long a run that Prefect calls ended may take to get its ending: recover finishes a dead one."""
 
@@ -38,10 +40,16 @@ class Ended(NamedTuple):
 
 
 def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[float, str], None]) -> Ended | None:
-    """Tell each step of the run as it happens; its ending, or None when `timeout` seconds passed first."""
+    """Tell each step of the run as it happens; its ending, or None when `timeout` seconds passed first.
+
+    Raises PrefectAway when its server has not answered for SILENCE_SECONDS, and the ledger told no ending.
+    """
     began, seen, dead_since = time.monotonic(), 0, None
-    progress: set[str] = set()
-    asked_at = began
+
+    def say(what: str) -> None:
+        tell(time.monotonic() - began, what)
+
+    page = _Page(api, run_id)
     connection = _connect_or_none(run_id)
     while timeout is None or time.monotonic() - began < timeout:
         if connection is None or connection.closed:
@@ -50,27 +58,55 @@ def follow(api: PrefectApi, run_id: str, timeout: float | None, tell: Callable[[
         for row in rows:
             seen = int(row["sequence"])
             if row["event"] in TOLD:
-                tell(time.monotonic() - began, _in_words(str(row["event"]), row["detail"]))
+                say(_in_words(str(row["event"]), row["detail"]))
         if ended:
             return ended
         time.sleep(POLL_SECONDS)
-        if time.monotonic() - asked_at < STATE_SECONDS:
-            continue
-        asked_at, state = time.monotonic(), api.read_state(run_id)
-        for told in api.read_progress(run_id):
-            if told not in progress:
-                progress.add(told)
-                tell(time.monotonic() - began, f"  {told}")
-        if state["type"] == "PAUSED" and state["id"] not in progress:
-            progress.add(state["id"])
-            tell(time.monotonic() - began, f"  decide at {api.link(run_id)} or: backstop approve {run_id} --as NAME")
-        if state["type"] in FINAL and not _lives(connection, run_id):
+        state = page.look(say)
+        if state and state["type"] in FINAL and not _lives(connection, run_id):
             dead_since = dead_since or time.monotonic()
             never_began = not seen and connection is not None and not connection.closed
             patience = 1.0 if never_began or state["name"] in NAMED else AFTERMATH_SECONDS
             if time.monotonic() - dead_since > patience:
                 return _without_ledger(state, never_began)
     return None
+
+
+class _Page:
+    """The run as Prefect shows it."""
+
+    def __init__(self, api: PrefectApi, run_id: str) -> None:
+        self._api, self._run_id = api, run_id
+        self._told: set[str] = set()
+        self._asked_at = self._answered_at = time.monotonic()
+        self._silent = False
+
+    def look(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """Say what is new there; the run's state, or None when Prefect was not asked or does not answer."""
+        if time.monotonic() - self._asked_at < STATE_SECONDS:
+            return None
+        self._asked_at = time.monotonic()
+        try:
+            state, bars = self._api.read_state(self._run_id), self._api.read_progress(self._run_id)
+        except PrefectAway:
+            if time.monotonic() - self._answered_at > SILENCE_SECONDS:
+                raise
+            if not self._silent:
+                say("  Prefect's server does not answer; it is asked again")
+            self._silent = True
+            return None
+        self._answered_at, self._silent = time.monotonic(), False
+        for bar in bars:
+            self._say_once(bar, f"  {bar}", say)
+        if state["type"] == "PAUSED":
+            how = f"  decide at {self._api.link(self._run_id)} or: backstop approve {self._run_id} --as NAME"
+            self._say_once(state["id"], how, say)
+        return state
+
+    def _say_once(self, key: str, what: str, say: Callable[[str], None]) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            say(what)
 
 
 def _read(connection: Connection | None, run_id: str, seen: int) -> tuple[list[dict[str, Any]], Ended | None]:

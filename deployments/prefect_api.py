@@ -9,7 +9,12 @@ from blocks.errors import BackstopError, Refused
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 """Types of states in which Prefect takes a run for ended."""
-_SECONDS = 10
+_TIMEOUT = httpx.Timeout(30, connect=5)
+"""Seconds. A busy server takes its time; one that is not there says so at once."""
+
+
+class PrefectAway(BackstopError):
+    """Prefect's server is not there, does not answer in time, or answers with an error of its own."""
 
 
 class PrefectApi:
@@ -21,7 +26,7 @@ class PrefectApi:
         auth = (user, password) if password else None
         # Certificates take a while to read, and over http nobody shows one.
         encrypted = self.url.startswith("https:")
-        self._client = httpx.Client(base_url=self.url, auth=auth, timeout=_SECONDS, verify=encrypted, trust_env=False)
+        self._client = httpx.Client(base_url=self.url, auth=auth, timeout=_TIMEOUT, verify=encrypted, trust_env=False)
 
     def close(self) -> None:
         """Its connections; for whoever does not end right after."""
@@ -45,7 +50,10 @@ class PrefectApi:
         return sorted(documents, key=lambda document: str(document["name"]))
 
     def create_run(self, deployment_id: str, parameters: dict[str, Any], key: str | None) -> str:
-        """Start a run now; the same `key` again gives the same run. Raises Refused for bad parameters."""
+        """Start a run now; the same `key` again gives the same run.
+
+        Raises Refused for bad parameters, and PrefectAway when it may have begun and nobody said so.
+        """
         wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key}
         answer = self._client_call("POST", f"/deployments/{deployment_id}/create_flow_run", json=wanted)
         if answer.status_code in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
@@ -93,7 +101,7 @@ class PrefectApi:
         try:
             return self._client.request(method, path, **content)
         except httpx.HTTPError as error:
-            raise BackstopError(
+            raise PrefectAway(
                 f"Prefect's server at {self.url} does not answer ({type(error).__name__}).",
                 "Start it, with `backstop up` for the embedded one.",
             ) from None
@@ -102,6 +110,8 @@ class PrefectApi:
 def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         raise Refused("Prefect's server refused the login.", "Set PREFECT_API_AUTH_STRING as the server has it.")
+    if answer.is_server_error:
+        raise PrefectAway(f"Prefect's server answers {answer.status_code}: {_reason(answer)}", "Its log says why.")
     if answer.is_error:
         raise BackstopError(f"Prefect's server answers {answer.status_code}: {_reason(answer)}")
     return answer

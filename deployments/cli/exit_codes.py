@@ -13,6 +13,6 @@ class ExitCode(IntEnum):
     NOT_APPROVED = 5
     """Rejected or expired."""
     TIMEOUT = 6
-    """Still waiting or running when --timeout had passed."""
+    """Still waiting or running when --timeout had passed, or nobody could say what became of the run."""
     INTERRUPTED = 130
     """Ctrl-C."""

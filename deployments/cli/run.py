@@ -4,11 +4,12 @@ import json
 import os
 import sys
 from typing import Any
+from uuid import uuid4
 
 from blocks.errors import BackstopError, BadParameter
 from deployments.cli.exit_codes import ExitCode
 from deployments.follow import Ended, follow
-from deployments.prefect_api import PrefectApi
+from deployments.prefect_api import PrefectApi, PrefectAway
 
 HELP = (
     "Start a procedure in an environment. With --wait, follow it to its ending; the exit code tells how it "
@@ -60,7 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
     except Usage as error:
         print(f"backstop: {error}", file=sys.stderr)
         return ExitCode.USAGE
-    run_id = api.create_run(deployment, parameters, arguments.idempotency_key)
+    key = arguments.idempotency_key or str(uuid4())
+    try:
+        return _start(api, deployment, parameters, key, arguments)
+    except PrefectAway as error:
+        print(f"backstop: {error} What became of the run cannot be told from here.", file=sys.stderr)
+        print(f"The same command with --idempotency-key {key} finds it, or starts it.", file=sys.stderr)
+        return ExitCode.TIMEOUT
+
+
+def _start(
+    api: PrefectApi, deployment: str, parameters: dict[str, Any], key: str, arguments: argparse.Namespace
+) -> int:
+    run_id = api.create_run(deployment, parameters, key)
     if not arguments.json:
         print(f"{arguments.procedure} {arguments.environment}: {api.link(run_id)}", flush=True)
     if not (arguments.wait or arguments.plan):
