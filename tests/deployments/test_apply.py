@@ -17,6 +17,7 @@ from deployments.environment_file import PARTS
 from tests.running_stack import RunningStack
 
 NAME = "shop-apply"
+EXAMPLES = sorted((ROOT / "deployments" / "environments" / "examples").glob("*.yaml"))
 
 Apply = Callable[..., list[str]]
 
@@ -167,6 +168,21 @@ def test_the_command_line_says_what_it_did(stack: RunningStack, apply: Apply, tm
     file = str(tmp_path / "shop.yaml")
     assert stack.try_to_run("apply", "--check", file) == (1, f"{NAME}: limits.error_rate: 0.01 → 0.02\n")
     assert stack.try_to_run("apply", file) == (0, f"{NAME}: limits.error_rate: 0.01 → 0.02\nApplied.\n")
+
+
+def test_the_examples_are_new_at_first_and_differ_in_nothing_once_they_are_applied(stack: RunningStack) -> None:
+    files = [str(path) for path in EXAMPLES]
+    try:
+        code, output = stack.try_to_run("apply", "--check", *files)
+        assert code == 1
+        assert {line for line in output.splitlines() if line.endswith("new environment")} == {
+            f"{path.stem}: new environment" for path in EXAMPLES
+        }
+        assert "Applied." in stack.run("apply", *files)
+        assert stack.run("apply", "--check", *files) == "Nothing differs.\n"
+    finally:
+        for path in EXAMPLES:
+            forget(path.stem)
 
 
 def test_no_block_of_an_environment_holds_a_secret(stack: RunningStack, apply: Apply) -> None:
