@@ -43,6 +43,9 @@ def _private_key() -> RSAPrivateKey:
 
 @dataclass
 class GoogleTokens:
+    key_id: str = field(default_factory=lambda: uuid4().hex)
+    """No two keys are the same: a process that knows one and has its token must not take the next one for it, not even
+    where that is at a port that was used before."""
     token_uri: str = ""
     good_for: int = _LONGEST_SECONDS
     """Seconds that the next token is said to be."""
@@ -62,7 +65,7 @@ class GoogleTokens:
             {
                 "type": "service_account",
                 "project_id": "shop-project",
-                "private_key_id": "key-of-the-test",
+                "private_key_id": self.key_id,
                 "private_key": private,
                 "client_email": ACCOUNT,
                 "client_id": "1",
