@@ -16,7 +16,7 @@ from tests.flows.production import Production
 from tests.standins.description import described
 from tests.standins.github_actions import REPOSITORY, TOKEN, GithubStandIn, running_github
 
-ENVIRONMENT, SECRET, VARIABLE = "shop-in-actions", "job", "JOB_TOKEN"
+ENVIRONMENT, SECRET, VARIABLE = "shop-in-actions", "job", "WORKFLOW_TOKEN"
 
 
 @dataclass(frozen=True)
